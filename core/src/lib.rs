@@ -1,0 +1,3 @@
+//! Pure.
+#![no_std]
+extern crate alloc;
