@@ -1,0 +1,2 @@
+//! Serf.
+pub mod tags;
