@@ -24,7 +24,7 @@ use crate::serf::Serf;
 use crate::swim::member::{Member, Table};
 use crate::swim::{ExchangeKind, StreamStep, Swim, gossip_phase};
 use crate::time::Time;
-use crate::timers::Timers;
+use crate::timers::{TimerKind, Timers};
 use crate::types::{GossipAddr, Incarnation, Name};
 use crate::wire::{Envelope, Message, PushPull, StreamMessage, SwimState, WireError, native};
 
@@ -418,6 +418,16 @@ impl Node {
             encrypted: !self.keyring.is_empty(),
             rejected: self.rejected.total,
         }
+    }
+
+    /// When that timer is due, if it is armed.
+    pub fn timer(&self, kind: TimerKind) -> Option<Time> {
+        self.timers.deadline(kind)
+    }
+
+    /// How many names are held in memory, forgotten members included.
+    pub fn entries(&self) -> usize {
+        self.table.entries().count()
     }
 
     /// The configuration.
