@@ -304,13 +304,7 @@ impl Keyring {
     /// Opens `buffer` in place with the first key, in order, that fits; whether one did. If none did, `buffer` is as
     /// it was.
     #[must_use]
-    pub fn open(
-        &self,
-        nonce: &[u8; NONCE_BYTES],
-        aad: &[u8],
-        buffer: &mut [u8],
-        tag: &[u8; TAG_BYTES],
-    ) -> bool {
+    pub fn open(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], buffer: &mut [u8], tag: &[u8; TAG_BYTES]) -> bool {
         self.0.iter().any(|ready| ready.cipher.open(nonce, aad, buffer, tag))
     }
 
@@ -386,13 +380,7 @@ impl Cipher {
 
     /// Opens `buffer` in place; whether the key fits. If not, `buffer` is as it was.
     #[must_use]
-    pub fn open(
-        &self,
-        nonce: &[u8; NONCE_BYTES],
-        aad: &[u8],
-        buffer: &mut [u8],
-        tag: &[u8; TAG_BYTES],
-    ) -> bool {
+    pub fn open(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], buffer: &mut [u8], tag: &[u8; TAG_BYTES]) -> bool {
         let nonce = nonce.into();
         let tag = tag.into();
         let buffer = buffer.into();

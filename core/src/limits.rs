@@ -18,6 +18,8 @@ pub const META_BYTES_ACCEPTED: usize = 4_096;
 pub const NAME_BYTES_MAX: usize = 512;
 /// Bytes of an ack's payload: a coordinate takes about 110.
 pub const ACK_PAYLOAD_BYTES_MAX: usize = 512;
+/// Bytes of the text with which an acceptor refuses a stream (gossip-wire.md 2.4).
+pub const ERROR_BYTES_MAX: usize = 1_024;
 /// Bytes of a label (gossip-wire.md 1.1).
 pub const LABEL_BYTES_MAX: usize = 255;
 /// Keys on a ring; every wrong packet costs one trial per key.
