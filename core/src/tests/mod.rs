@@ -1,0 +1,3 @@
+mod keyring;
+mod native;
+mod tags;
