@@ -1,9 +1,12 @@
-//! Tests of whole nodes.
+//! Tests of whole nodes, of the encodings, and of captured vectors.
 
 mod cluster;
 mod contract;
 mod harness;
+mod keyring;
+mod native;
 mod probe;
 mod rules_alive;
 mod rules_suspect_dead;
 mod serf;
+mod tags;
