@@ -1,3 +1,5 @@
 //! Pure.
 #![no_std]
 extern crate alloc;
+
+pub mod go_regex;
