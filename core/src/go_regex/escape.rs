@@ -55,7 +55,7 @@ pub(super) fn parse_escape(text: &[u8]) -> Parsed<'_, Rune> {
         // One digit alone would be a back-reference.
         b'1'..=b'7' if rest.first().and_then(octal).is_none() => Err(invalid(rest)),
         b'0'..=b'7' => Ok(octal_escape(body)),
-        b'x' => hex_escape(rest)?.map_err(invalid),
+        b'x' => hex_escape(text, rest),
         b'a' => Ok((0x07, rest)),
         b'f' => Ok((0x0C, rest)),
         b'n' => Ok((0x0A, rest)),
@@ -83,41 +83,40 @@ fn octal(byte: &u8) -> Option<Rune> {
     char::from(*byte).to_digit(8)
 }
 
-/// Reads what follows `\x`: two digits, or any number of them in braces. The inner error is where Go gave up.
-fn hex_escape(text: &[u8]) -> Result<Result<(Rune, &[u8]), &[u8]>, GoRegexError> {
+/// Reads what follows `\x`: two digits, or any number of them in braces. `whole` begins with the backslash.
+fn hex_escape<'p>(whole: &[u8], text: &'p [u8]) -> Parsed<'p, Rune> {
+    let invalid = |rest: &[u8]| GoRegexError::new(ErrorCode::InvalidEscape, consumed(whole, rest));
     if text.is_empty() {
-        return Ok(Err(text));
+        return Err(invalid(text));
     }
     let (first, rest) = next_rune(text)?;
     if first == Rune::from(b'{') {
-        return hex_braces(rest);
+        return hex_braces(rest, invalid);
     }
     let (second, rest) = next_rune(rest)?;
-    Ok(match (hex(first), hex(second)) {
+    match (hex(first), hex(second)) {
         (Some(high), Some(low)) => Ok((high.wrapping_mul(16).wrapping_add(low), rest)),
-        (None, _) | (_, None) => Err(rest),
-    })
+        (None, _) | (_, None) => Err(invalid(rest)),
+    }
 }
 
-fn hex_braces(text: &[u8]) -> Result<Result<(Rune, &[u8]), &[u8]>, GoRegexError> {
+fn hex_braces(text: &[u8], invalid: impl Fn(&[u8]) -> GoRegexError) -> Parsed<'_, Rune> {
     let mut value: Rune = 0;
     let mut rest = text;
-    loop {
-        if rest.is_empty() {
-            return Ok(Err(rest));
-        }
-        let empty = rest.len() == text.len();
+    while !rest.is_empty() {
+        let first = rest.len() == text.len();
         let (rune, next) = next_rune(rest)?;
         rest = next;
-        if rune == Rune::from(b'}') {
-            return Ok(if empty { Err(rest) } else { Ok((value, rest)) });
+        if rune == Rune::from(b'}') && !first {
+            return Ok((value, rest));
         }
-        let Some(digit) = hex(rune) else { return Ok(Err(rest)) };
+        let Some(digit) = hex(rune) else { return Err(invalid(rest)) };
         value = value.wrapping_mul(16).wrapping_add(digit);
         if value > RUNE_MAX {
-            return Ok(Err(rest));
+            return Err(invalid(rest));
         }
     }
+    Err(invalid(rest))
 }
 
 fn hex(rune: Rune) -> Option<Rune> {

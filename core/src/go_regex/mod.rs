@@ -8,9 +8,11 @@
 //!
 //! * A compiled pattern may take [`PROGRAM_BYTES_MAX`] bytes; Go allows about 128 MiB. A pattern over the limit is
 //!   refused with the text Go has for its own limit, `regexp/syntax: internal error`.
+//! * Nesting is refused with Go's text at 400 levels, not counting groups that only capture; Go's own limit of 1000
+//!   levels, which counts them, holds as well.
 //! * A byte of the searched text that is not UTF-8 counts as one U+FFFD, as in Go; but where Go looks for a literal
 //!   U+FFFD at the start of a match by comparing bytes, it misses such a byte, and here it is found.
-//! * A surrogate such as `\x{D800}` never matches; Go takes it for U+FFFD at the start of an anchored pattern.
+//! * A surrogate such as `\x{D800}` never matches; Go finds U+FFFD with one that follows a leading `^`.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -34,7 +36,8 @@ use regex_syntax::hir::Hir;
 /// Longest pattern that is looked at, in bytes. Far above what a gossip packet or a person's command line holds.
 pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// Largest compiled pattern, in bytes. `\pL{1000}`, the largest single thing Go's repeat limit allows, fits.
+/// Largest compiled pattern, in bytes. A peer may send one with every query, so it must not cost much;
+/// `.{1000}` takes a tenth of it, `\pL{100}` a quarter.
 pub const PROGRAM_BYTES_MAX: usize = 8 << 20;
 
 /// A compiled pattern of Go's `regexp` syntax.

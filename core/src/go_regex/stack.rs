@@ -15,6 +15,9 @@ use super::unicode::{Case, Tables, class};
 /// Deepest nesting. (maxHeight)
 const HEIGHT_MAX: usize = 1000;
 
+/// Deepest nesting of what is handed to `regex-automata`, which recurses: up to 2 KiB of stack for each level.
+const DEPTH_MAX: usize = 400;
+
 /// How often nested repetitions together may repeat the innermost thing.
 const COPIES_MAX: u32 = 1000;
 
@@ -45,7 +48,10 @@ pub(super) struct Group {
 /// A part of the pattern that is complete.
 struct Piece {
     form: Form,
+    /// As Go counts it: a group that captures is a level.
     height: usize,
+    /// As `Hir` counts it: such a group is none.
+    depth: usize,
     /// The largest product of nested repeat counts in it.
     copies: u32,
 }
@@ -60,7 +66,7 @@ enum Form {
 
 impl Piece {
     fn leaf(form: Form) -> Self {
-        Self { form, height: 1, copies: 1 }
+        Self { form, height: 1, depth: 1, copies: 1 }
     }
 
     /// Tells whether it is one character or a class, and so can be joined with another into a class.
@@ -131,8 +137,8 @@ impl Stack {
         let Some(Entry::LeftParen(group)) = self.entries.pop() else { return Ok(None) };
         let piece = if group.captures {
             // Who captured what is never asked, so only the height remains of the group.
-            let (height, copies) = (inner.height.saturating_add(1), inner.copies);
-            Piece { form: Form::Other(inner.into_hir(&mut self.tables)), height, copies }
+            let (height, depth, copies) = (inner.height.saturating_add(1), inner.depth, inner.copies);
+            Piece { form: Form::Other(inner.into_hir(&mut self.tables)), height, depth, copies }
         } else {
             inner
         };
@@ -159,7 +165,7 @@ impl Stack {
             Some(Entry::Piece(sub)) => sub,
             Some(Entry::LeftParen(_) | Entry::VerticalBar) | None => return Err(ErrorCode::MissingRepeatArgument),
         };
-        let height = sub.height.saturating_add(1);
+        let (height, depth) = (sub.height.saturating_add(1), sub.depth.saturating_add(1));
         let copies = match (counted, max) {
             (true, Some(0)) => 1,
             (true, _) => sub.copies.saturating_mul(max.unwrap_or(min).max(1)),
@@ -168,19 +174,19 @@ impl Stack {
         let sub = Box::new(sub.into_hir(&mut self.tables));
         // Which repetition prefers more and which less makes no difference to whether there is a match.
         let hir = Hir::repetition(Repetition { min, max, greedy: true, sub });
-        self.check_limits(height)?;
+        self.check_limits(height, depth)?;
         if counted && max.unwrap_or(min).max(min) >= 2 && copies > COPIES_MAX {
             return Err(ErrorCode::InvalidRepeatSize);
         }
-        self.entries.push(Entry::Piece(Piece { form: Form::Other(hir), height, copies }));
+        self.entries.push(Entry::Piece(Piece { form: Form::Other(hir), height, depth, copies }));
         Ok(())
     }
 
     fn push(&mut self, piece: Piece) -> Result<(), ErrorCode> {
         self.join_literals();
-        let height = piece.height;
+        self.check_limits(piece.height, piece.depth)?;
         self.entries.push(Entry::Piece(piece));
-        self.check_limits(height)
+        Ok(())
     }
 
     /// Joins the two top literals. Done before each push, as only then no repetition can follow the upper one.
@@ -202,7 +208,7 @@ impl Stack {
             return Ok(Piece::leaf(Form::Other(Hir::empty())));
         }
         let piece = self.collapse(pieces, |form| matches!(form, Form::Concat(_)), |all| Form::Concat(Hir::concat(all)));
-        self.check_limits(piece.height)?;
+        self.check_limits(piece.height, piece.depth)?;
         Ok(piece)
     }
 
@@ -215,7 +221,7 @@ impl Stack {
         let branches = self.pop_pieces();
         let join = |all| Form::Alternate(Hir::alternation(all));
         let piece = self.collapse(branches, |form| matches!(form, Form::Alternate(_)), join);
-        self.check_limits(piece.height)?;
+        self.check_limits(piece.height, piece.depth)?;
         Ok(piece)
     }
 
@@ -263,21 +269,23 @@ impl Stack {
         {
             return only;
         }
-        let (mut height, mut copies) = (0, 1);
+        let (mut height, mut depth, mut copies) = (0, 0, 1);
         let mut all = Vec::with_capacity(pieces.len());
         for piece in pieces {
             copies = piece.copies.max(copies);
-            let below = if same(&piece.form) { piece.height.saturating_sub(1) } else { piece.height };
-            height = below.max(height);
+            let hoisted = usize::from(same(&piece.form));
+            height = piece.height.saturating_sub(hoisted).max(height);
+            depth = piece.depth.saturating_sub(hoisted).max(depth);
             all.push(piece.into_hir(&mut self.tables));
         }
-        Piece { form: join(all), height: height.saturating_add(1), copies }
+        let (height, depth) = (height.saturating_add(1), depth.saturating_add(1));
+        Piece { form: join(all), height, depth, copies }
     }
 
-    fn check_limits(&self, height: usize) -> Result<(), ErrorCode> {
+    fn check_limits(&self, height: usize, depth: usize) -> Result<(), ErrorCode> {
         if self.ranges > RANGES_MAX {
             Err(ErrorCode::InternalError)
-        } else if height > HEIGHT_MAX {
+        } else if height > HEIGHT_MAX || depth > DEPTH_MAX {
             Err(ErrorCode::NestingDepth)
         } else {
             Ok(())

@@ -73,8 +73,8 @@ impl Tables {
             _ => table(&format!("\\p{{{kind}={name}}}")),
         };
         found.intersect(self.known());
-        for (moved, then, now) in MOVED {
-            let moved = class(moved.iter().copied());
+        for Moved { ranges, then, now } in MOVED {
+            let moved = class(ranges.iter().copied());
             if name == then {
                 found.union(&moved);
             } else if name == now {
@@ -112,9 +112,17 @@ fn table(pattern: &str) -> ClassUnicode {
     }
 }
 
-/// What has moved after Unicode 13.0, from the first name to the second.
-const MOVED: [(&[(Rune, Rune)], &str, &str); 2] =
-    [(&[(0x1734, 0x1734), (0x1171E, 0x1171E)], "Mn", "Mc"), (&[(0x16FE2, 0x16FE3)], "Common", "Han")];
+/// Characters that have moved from one name to another after Unicode 13.0.
+struct Moved {
+    ranges: &'static [(Rune, Rune)],
+    then: &'static str,
+    now: &'static str,
+}
+
+const MOVED: [Moved; 2] = [
+    Moved { ranges: &[(0x1734, 0x1734), (0x1171E, 0x1171E)], then: "Mn", now: "Mc" },
+    Moved { ranges: &[(0x16FE2, 0x16FE3)], then: "Common", now: "Han" },
+];
 
 /// Got a partner in case after Unicode 13.0 although both were there before.
 const FOLDED_SINCE: [Rune; 6] = [0x390, 0x3B0, 0x1FD3, 0x1FE3, 0xFB05, 0xFB06];
@@ -284,3 +292,30 @@ const SCRIPTS: [&str; 156] = [
     "Yi",
     "Zanabazar_Square",
 ];
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
+mod tests {
+    use alloc::string::String;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn properties_are_those_of_gos_tables() {
+        let file: Value = serde_json::from_str(include_str!("../tests/regex-vectors/unicode.json")).unwrap();
+        let properties = file["properties"].as_array().unwrap();
+        assert_eq!(properties.len(), CATEGORIES.len() + SCRIPTS.len());
+        let mut tables = Tables::default();
+        for property in properties {
+            let name = property["name"].as_str().unwrap();
+            let found = tables.property(name.as_bytes(), Case::Sensitive).unwrap();
+            let ranges = || found.iter().map(|range| (u32::from(range.start()), u32::from(range.end())));
+            let characters: u32 = ranges().map(|(start, end)| end - start + 1).sum();
+            let text: String = ranges().map(|(start, end)| format!("{start:x}-{end:x} ")).collect();
+            assert_eq!(Some(u64::from(characters)), property["characters"].as_u64(), "{name}");
+            assert_eq!(Some(u64::from(crc32fast::hash(text.as_bytes()))), property["ranges_crc32"].as_u64(), "{name}");
+        }
+    }
+}
