@@ -6,13 +6,13 @@
 //!
 //! What is not Go's:
 //!
-//! * A compiled pattern may take [`PROGRAM_BYTES_MAX`] bytes; Go allows about 128 MiB. A pattern over the limit is
-//!   refused with the text Go has for its own limit, `regexp/syntax: internal error`.
+//! * A pattern may have [`PATTERN_BYTES_MAX`] bytes, and [`PROGRAM_BYTES_MAX`] when compiled; Go stops at about
+//!   128 MiB. A pattern over a limit is refused with the text Go has for its own limit, `regexp/syntax: internal error`.
 //! * Nesting is refused with Go's text at 400 levels, not counting groups that only capture; Go's own limit of 1000
 //!   levels, which counts them, holds as well.
-//! * A byte of the searched text that is not UTF-8 counts as one U+FFFD, as in Go; but where Go looks for a literal
-//!   U+FFFD at the start of a match by comparing bytes, it misses such a byte, and here it is found.
-//! * A surrogate such as `\x{D800}` never matches; Go finds U+FFFD with one that follows a leading `^`.
+//! * A surrogate such as `\x{D800}` never matches; Go lets it match U+FFFD in some patterns that begin with `^`.
+//!
+//! As in Go, every byte of the searched text that is not UTF-8 counts as one U+FFFD.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
@@ -33,11 +33,11 @@ use regex_automata::meta;
 use regex_automata::nfa::thompson::WhichCaptures;
 use regex_syntax::hir::Hir;
 
-/// Longest pattern that is looked at, in bytes. Far above what a gossip packet or a person's command line holds.
-pub const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// Longest pattern that is looked at, in bytes. Some take time that grows with the square of their length.
+pub const PATTERN_BYTES_MAX: usize = 64 << 10;
 
 /// Largest compiled pattern, in bytes. A peer may send one with every query, so it must not cost much;
-/// `.{1000}` takes a tenth of it, `\pL{100}` a quarter.
+/// `.{1000}` takes a twentieth of it, `\pL{100}` a fifth; `\pL{1000}` is too large.
 pub const PROGRAM_BYTES_MAX: usize = 8 << 20;
 
 /// A compiled pattern of Go's `regexp` syntax.

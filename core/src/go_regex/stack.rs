@@ -1,6 +1,7 @@
 //! The stack of what has been read so far, with Go's operators on it and Go's limits.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -59,9 +60,16 @@ struct Piece {
 enum Form {
     Literal { runes: Vec<Rune>, case: Case },
     Class(Vec<ClassUnicodeRange>),
-    Concat(Hir),
-    Alternate(Hir),
+    Concat(VecDeque<Hir>),
+    Alternate(VecDeque<Hir>),
     Other(Hir),
+}
+
+/// How pieces become one.
+#[derive(Clone, Copy)]
+enum Join {
+    Concat,
+    Alternate,
 }
 
 impl Piece {
@@ -86,7 +94,9 @@ impl Piece {
                 Hir::concat(runes.into_iter().map(folded).collect())
             }
             Form::Class(ranges) => Hir::class(Class::Unicode(ClassUnicode::new(ranges))),
-            Form::Concat(hir) | Form::Alternate(hir) | Form::Other(hir) => hir,
+            Form::Concat(parts) => Hir::concat(parts.into()),
+            Form::Alternate(branches) => Hir::alternation(branches.into()),
+            Form::Other(hir) => hir,
         }
     }
 
@@ -207,7 +217,7 @@ impl Stack {
         if pieces.is_empty() {
             return Ok(Piece::leaf(Form::Other(Hir::empty())));
         }
-        let piece = self.collapse(pieces, |form| matches!(form, Form::Concat(_)), |all| Form::Concat(Hir::concat(all)));
+        let piece = self.collapse(pieces, Join::Concat);
         self.check_limits(piece.height, piece.depth)?;
         Ok(piece)
     }
@@ -219,8 +229,7 @@ impl Stack {
         // The branches lie below their one bar.
         self.entries.pop();
         let branches = self.pop_pieces();
-        let join = |all| Form::Alternate(Hir::alternation(all));
-        let piece = self.collapse(branches, |form| matches!(form, Form::Alternate(_)), join);
+        let piece = self.collapse(branches, Join::Alternate);
         self.check_limits(piece.height, piece.depth)?;
         Ok(piece)
     }
@@ -261,25 +270,36 @@ impl Stack {
         pieces
     }
 
-    /// Makes one piece of several; those that are of the same kind add no height.
-    fn collapse(&mut self, pieces: Vec<Piece>, same: fn(&Form) -> bool, join: fn(Vec<Hir>) -> Form) -> Piece {
-        let mut pieces = pieces;
+    /// Makes one piece of several; those that were joined in the same way add no height.
+    fn collapse(&mut self, mut pieces: Vec<Piece>, join: Join) -> Piece {
         if pieces.len() == 1
             && let Some(only) = pieces.pop()
         {
             return only;
         }
         let (mut height, mut depth, mut copies) = (0, 0, 1);
-        let mut all = Vec::with_capacity(pieces.len());
+        let mut all = VecDeque::with_capacity(pieces.len());
         for piece in pieces {
             copies = piece.copies.max(copies);
-            let hoisted = usize::from(same(&piece.form));
-            height = piece.height.saturating_sub(hoisted).max(height);
-            depth = piece.depth.saturating_sub(hoisted).max(depth);
-            all.push(piece.into_hir(&mut self.tables));
+            let (parts, levels) = match (piece, join) {
+                (Piece { form: Form::Concat(parts), height, depth, copies: _ }, Join::Concat)
+                | (Piece { form: Form::Alternate(parts), height, depth, copies: _ }, Join::Alternate) => {
+                    (parts, (height.saturating_sub(1), depth.saturating_sub(1)))
+                }
+                (piece, Join::Concat | Join::Alternate) => {
+                    let levels = (piece.height, piece.depth);
+                    (VecDeque::from([piece.into_hir(&mut self.tables)]), levels)
+                }
+            };
+            height = levels.0.max(height);
+            depth = levels.1.max(depth);
+            append(&mut all, parts);
         }
-        let (height, depth) = (height.saturating_add(1), depth.saturating_add(1));
-        Piece { form: join(all), height, depth, copies }
+        let form = match join {
+            Join::Concat => Form::Concat(all),
+            Join::Alternate => Form::Alternate(all),
+        };
+        Piece { form, height: height.saturating_add(1), depth: depth.saturating_add(1), copies }
     }
 
     fn check_limits(&self, height: usize, depth: usize) -> Result<(), ErrorCode> {
@@ -290,6 +310,18 @@ impl Stack {
         } else {
             Ok(())
         }
+    }
+}
+
+/// Moves the fewer to the more, so that however deep the nesting, each is moved only a few times.
+fn append(all: &mut VecDeque<Hir>, mut parts: VecDeque<Hir>) {
+    if parts.len() > all.len() {
+        while let Some(last) = all.pop_back() {
+            parts.push_front(last);
+        }
+        *all = parts;
+    } else {
+        all.append(&mut parts);
     }
 }
 
