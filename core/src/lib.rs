@@ -1,3 +1,45 @@
-//! Pure.
+//! Villein's core: cluster membership, failure detection and dissemination as a pure state machine.
+//!
+//! [`Node::handle`](node::Node::handle) takes one [`Input`](io::Input) and returns every [`Output`](io::Output) that
+//! follows from it. Nothing else goes in: no clock, no environment, no file, no socket, no global random number.
+//! Same configuration, seed and inputs give the same bytes out, on every machine.
+
 #![no_std]
+#![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm, clippy::print_stdout)]
+
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod broadcasts;
+pub mod command;
+pub mod config;
+mod ctx;
+pub mod event;
+pub mod identity;
+pub mod io;
+pub mod keyring;
+pub mod lamport;
+pub mod limits;
+pub mod log;
+pub mod map;
+pub mod msgpack;
+pub mod node;
+pub mod rng;
+pub mod rpc;
+pub mod scale;
+pub mod serf;
+pub mod swim;
+pub mod time;
+pub mod timers;
+pub mod types;
+pub mod wire;
+
+pub use config::Config;
+pub use io::{Activity, Deadline, Input, Output, Saved, Stimulus};
+pub use node::Node;
+pub use rng::Seed;
+pub use time::Time;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! Every bound on what peers and clients can make a node hold, in one table.
+//!
+//! Overflow is counted and logged, never silent; each bound has a test at the limit and one beyond it.
+
+use core::time::Duration;
+
+/// Bytes of one datagram that are read at all; a longer one cannot exist (gossip-wire.md 1.6).
+pub const DATAGRAM_BYTES_MAX: usize = 65_536;
+/// Bytes that a sender packs into one datagram (gossip-wire.md 1.6).
+pub const PACKET_BYTES: usize = 1_400;
+/// Messages in one datagram (gossip-wire.md 1.5).
+pub const PARTS_MAX: usize = 255;
+/// Bytes of a member's metadata that we send (gossip-wire.md 4.9).
+pub const META_BYTES_MAX: usize = 512;
+/// Bytes of a member's metadata that we accept: an honest peer sends 512, upstream takes any.
+pub const META_BYTES_ACCEPTED: usize = 4_096;
+/// Bytes of a node's name that we accept; upstream's optional rule says 128.
+pub const NAME_BYTES_MAX: usize = 512;
+/// Bytes of an ack's payload: a coordinate takes about 110.
+pub const ACK_PAYLOAD_BYTES_MAX: usize = 512;
+/// Bytes of the text with which an acceptor refuses a stream (gossip-wire.md 2.4).
+pub const ERROR_BYTES_MAX: usize = 1_024;
+/// Bytes of a label (gossip-wire.md 1.1).
+pub const LABEL_BYTES_MAX: usize = 255;
+/// Keys on a ring; every wrong packet costs one trial per key.
+pub const KEYS_MAX: usize = 64;
+/// Members, tombstones included (gossip-wire.md 10.1).
+pub const MEMBERS_MAX: usize = 1_048_576;
+/// Bytes that one stream may bring or take (DESIGN: streams; gossip-wire.md 10.1).
+pub const STREAM_BYTES_MAX: usize = 20 << 20;
+/// Bytes that all streams of a node may hold at one time.
+pub const STREAMS_BYTES_MAX: usize = 64 << 20;
+/// Inbound streams at one time (protocol.md 1.2).
+pub const STREAMS_IN_MAX: usize = 128;
+/// Outbound streams at one time: one join, one push/pull, one reconnect, one probe are usual.
+pub const STREAMS_OUT_MAX: usize = 64;
+/// Pings on behalf of others that wait for an ack at one time.
+pub const RELAYS_MAX: usize = 4_096;
+/// Broadcasts about members that wait in the queue.
+pub const BROADCASTS_MAX: usize = 65_536;
+/// Serf's intents that wait in the queue (protocol.md 2.10).
+pub const INTENTS_QUEUED_MAX: usize = 4_096;
+/// Depth at which a queue is warned about (protocol.md 2.10).
+pub const QUEUE_DEPTH_WARNING: usize = 128;
+/// Intents about unknown members that are remembered.
+pub const INTENTS_BUFFERED_MAX: usize = 4_096;
+/// Join commands that wait for their turn.
+pub const JOINS_MAX: usize = 64;
+/// Targets of one join.
+pub const JOIN_TARGETS_MAX: usize = 1_024;
+/// Addresses that one name may resolve to.
+pub const RESOLVED_MAX: usize = 256;
+/// Commands that wait for their broadcast.
+pub const BROADCAST_WAITS_MAX: usize = 1_024;
+/// Members in one window of coalesced events; at the bound the window is flushed.
+pub const COALESCED_MAX: usize = 16_384;
+/// Messages and nodes of one push/pull (gossip-wire.md 10.1).
+pub const PUSH_PULL_NODES_MAX: usize = 1_048_576;
+/// An incarnation from here on is not believed: an honest one grows by one at a time (protocol.md 3.2, U-13).
+pub const INCARNATION_SUSPICIOUS: u32 = 1 << 31;
+/// Forgotten members whose last incarnation is remembered (protocol.md 3.2, U-05 and U-18).
+pub const TOMBSTONES_MAX: usize = 65_536;
+/// Longest interval or timeout that a configuration may ask for.
+pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);

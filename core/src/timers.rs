@@ -1,0 +1,219 @@
+//! Every deadline of a node, in one ordered index.
+
+use alloc::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::io::{Activity, Deadline, StreamId};
+use crate::time::Time;
+use crate::types::{SeqNo, Slot};
+
+/// What a timer is for; each value is armed at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TimerKind {
+    /// The next probe is due.
+    ProbeTick,
+    /// The direct ping of the running probe has had its time.
+    ProbeTimeout,
+    /// The running probe ends.
+    ProbeDeadline,
+    /// A helper owes the originator a nack for this ping of ours.
+    RelayNack(SeqNo),
+    /// A helper stops waiting for the ack of this ping of ours.
+    RelayEnd(SeqNo),
+    /// The suspicion of this member runs out.
+    Suspicion(Slot),
+    /// The next gossip round is due.
+    Gossip,
+    /// The next periodic push/pull is due.
+    PushPull,
+    /// A stream has had its time.
+    Stream(StreamId),
+    /// Members, tombstones or buffered intents may have to be forgotten.
+    Reap,
+    /// A failed member may be contacted again.
+    Reconnect,
+    /// The next attempt to reach the retry-join targets.
+    RetryJoin,
+    /// The current step of a graceful leave ends.
+    Leave,
+    /// A force-leave or tag change has waited long enough for its broadcast.
+    BroadcastWait(u64),
+    /// Members that are leaving although they answer may turn alive again.
+    LeavingCheck,
+    /// The window of coalesced member events closes.
+    CoalescePeriod,
+    /// No member event has come for the quiet time.
+    CoalesceQuiet,
+    /// The broadcast queues are measured.
+    QueueCheck,
+}
+
+impl TimerKind {
+    /// The activity that the timer belongs to: it is not due while that activity is stalled.
+    pub const fn activity(self) -> Activity {
+        match self {
+            Self::ProbeTick | Self::ProbeTimeout | Self::ProbeDeadline => Activity::Probe,
+            Self::RelayNack(_) | Self::RelayEnd(_) => Activity::Nack,
+            Self::Gossip => Activity::Gossip,
+            Self::PushPull => Activity::PushPull,
+            Self::Stream(_) => Activity::Stream,
+            Self::Reconnect | Self::RetryJoin | Self::Leave | Self::BroadcastWait(_) => Activity::Serf,
+            Self::Suspicion(_)
+            | Self::Reap
+            | Self::LeavingCheck
+            | Self::CoalescePeriod
+            | Self::CoalesceQuiet
+            | Self::QueueCheck => Activity::Upkeep,
+        }
+    }
+}
+
+/// The ordered deadline index.
+///
+/// Timers fire in (deadline, insertion) order. Arming a kind again moves it; nothing stale can fire.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Timers {
+    queues: [BTreeMap<(Time, u64), TimerKind>; Activity::COUNT],
+    armed: BTreeMap<TimerKind, (Time, u64)>,
+    stalled: [bool; Activity::COUNT],
+    insertions: u64,
+}
+
+impl Timers {
+    /// Arms `kind` for `at`, replacing an earlier deadline of the same kind.
+    pub fn arm(&mut self, kind: TimerKind, at: Time) {
+        self.disarm(kind);
+        let key = (at, self.insertions);
+        self.insertions = self.insertions.wrapping_add(1);
+        self.armed.insert(kind, key);
+        self.queue(kind.activity()).insert(key, kind);
+    }
+
+    /// Arms `kind` unless it is armed already.
+    pub fn arm_if_idle(&mut self, kind: TimerKind, at: Time) {
+        if !self.armed.contains_key(&kind) {
+            self.arm(kind, at);
+        }
+    }
+
+    /// Removes `kind`; does nothing if it is not armed.
+    pub fn disarm(&mut self, kind: TimerKind) {
+        if let Some(key) = self.armed.remove(&kind) {
+            self.queue(kind.activity()).remove(&key);
+        }
+    }
+
+    /// The deadline of `kind`, if it is armed.
+    pub fn deadline(&self, kind: TimerKind) -> Option<Time> {
+        self.armed.get(&kind).map(|&(at, _)| at)
+    }
+
+    /// The earliest deadline of the activities that are not stalled.
+    pub fn next(&self) -> Option<Deadline> {
+        self.first().map(|((at, _), kind)| Deadline { at, why: kind, activity: kind.activity() })
+    }
+
+    /// Removes and returns the earliest timer that is due at `now` and not stalled.
+    pub fn pop_due(&mut self, now: Time) -> Option<TimerKind> {
+        let ((at, _), kind) = self.first()?;
+        if at > now {
+            return None;
+        }
+        self.disarm(kind);
+        Some(kind)
+    }
+
+    /// Holds the timers of `activity`; `Upkeep` cannot be held.
+    pub fn stall(&mut self, activity: Activity) {
+        if activity != Activity::Upkeep {
+            *self.stalled_flag(activity) = true;
+        }
+    }
+
+    /// Lets the timers of `activity` go on.
+    pub fn resume(&mut self, activity: Activity) {
+        *self.stalled_flag(activity) = false;
+    }
+
+    /// Whether `activity` is stalled.
+    pub fn is_stalled(&self, activity: Activity) -> bool {
+        self.stalled.get(activity.index()).copied().unwrap_or_default()
+    }
+
+    /// How many timers are armed.
+    pub fn len(&self) -> usize {
+        self.armed.len()
+    }
+
+    /// Whether no timer is armed.
+    pub fn is_empty(&self) -> bool {
+        self.armed.is_empty()
+    }
+
+    fn first(&self) -> Option<((Time, u64), TimerKind)> {
+        self.queues
+            .iter()
+            .zip(&self.stalled)
+            .filter(|&(_, &stalled)| !stalled)
+            .filter_map(|(queue, _)| queue.first_key_value())
+            .map(|(&key, &kind)| (key, kind))
+            .min()
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "Activity::index is below COUNT for every variant")]
+    fn queue(&mut self, activity: Activity) -> &mut BTreeMap<(Time, u64), TimerKind> {
+        &mut self.queues[activity.index()]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "Activity::index is below COUNT for every variant")]
+    fn stalled_flag(&mut self, activity: Activity) -> &mut bool {
+        &mut self.stalled[activity.index()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    #[test]
+    fn timers_fire_by_deadline_then_by_insertion() {
+        let mut timers = Timers::default();
+        timers.arm(TimerKind::Gossip, at(5));
+        timers.arm(TimerKind::ProbeTick, at(5));
+        timers.arm(TimerKind::Reap, at(4));
+        assert_eq!(timers.pop_due(at(5)), Some(TimerKind::Reap));
+        assert_eq!(timers.pop_due(at(5)), Some(TimerKind::Gossip));
+        assert_eq!(timers.pop_due(at(5)), Some(TimerKind::ProbeTick));
+        assert_eq!(timers.pop_due(at(5)), None);
+    }
+
+    #[test]
+    fn arming_again_moves_the_deadline() {
+        let mut timers = Timers::default();
+        timers.arm(TimerKind::Gossip, at(5));
+        timers.arm(TimerKind::Gossip, at(9));
+        assert_eq!(timers.pop_due(at(8)), None);
+        assert_eq!(timers.len(), 1);
+        timers.arm_if_idle(TimerKind::Gossip, at(1));
+        assert_eq!(timers.deadline(TimerKind::Gossip), Some(at(9)));
+    }
+
+    #[test]
+    fn a_stalled_activity_holds_its_timers_and_no_others() {
+        let mut timers = Timers::default();
+        timers.arm(TimerKind::ProbeDeadline, at(1));
+        timers.arm(TimerKind::Suspicion(Slot(3)), at(2));
+        timers.stall(Activity::Probe);
+        timers.stall(Activity::Upkeep);
+        assert_eq!(timers.next().map(|next| next.why), Some(TimerKind::Suspicion(Slot(3))));
+        assert_eq!(timers.pop_due(at(9)), Some(TimerKind::Suspicion(Slot(3))));
+        assert_eq!(timers.pop_due(at(9)), None);
+        timers.resume(Activity::Probe);
+        assert_eq!(timers.pop_due(at(9)), Some(TimerKind::ProbeDeadline));
+    }
+}

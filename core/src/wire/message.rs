@@ -1,0 +1,173 @@
+//! The messages of both layers as plain values: no bytes, no encoding.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::lamport::LamportTime;
+use crate::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
+
+/// One message of a datagram (gossip-wire.md 4 and 5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// Asks a member to answer.
+    Ping(Ping),
+    /// Asks a helper to ping somebody.
+    IndirectPing(IndirectPing),
+    /// Answers a ping.
+    Ack(Ack),
+    /// A helper's word that its ping was not answered.
+    Nack(SeqNo),
+    /// A member does not answer.
+    Suspect(Accused),
+    /// A member speaks for itself.
+    Alive(Alive),
+    /// A member is gone; by its own word if it is itself the accuser.
+    Dead(Accused),
+    /// A message of the layer above.
+    Serf(SerfMessage),
+}
+
+/// Asks `node` to answer with the same number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {
+    /// Repeated by the ack.
+    pub seq: SeqNo,
+    /// Whom the sender believes to be there: another node does not answer.
+    pub node: Name,
+    /// Where to answer; `None`: to the packet's source.
+    pub source: Option<GossipAddr>,
+}
+
+/// Asks the receiver to ping `node` at `target`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndirectPing {
+    /// Repeated by the forwarded ack and by the nack.
+    pub seq: SeqNo,
+    /// Who should be there.
+    pub node: Name,
+    /// Where.
+    pub target: GossipAddr,
+    /// Whether a nack is wanted.
+    pub nack: bool,
+    /// Where to answer; `None`: to the packet's source.
+    pub source: Option<GossipAddr>,
+}
+
+/// Answers a ping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The ping's number.
+    pub seq: SeqNo,
+    /// What the layer above of the answering node wants the prober to know.
+    pub payload: Box<[u8]>,
+}
+
+/// An accusation: suspect or dead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accused {
+    /// Who.
+    pub node: Name,
+    /// In which incarnation.
+    pub incarnation: Incarnation,
+    /// By whom.
+    pub from: Name,
+}
+
+/// A member speaks for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alive {
+    /// Its name.
+    pub node: Name,
+    /// Larger is newer.
+    pub incarnation: Incarnation,
+    /// Where it is.
+    pub addr: GossipAddr,
+    /// Its metadata.
+    pub meta: Meta,
+    /// Its version bytes.
+    pub versions: Versions,
+}
+
+/// A message of the layer above.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SerfMessage {
+    /// A member is about to leave, or is made to.
+    Leave(Intent),
+    /// A member is here to stay.
+    Join(Intent),
+}
+
+/// What somebody wants a member's status to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// When it was said.
+    pub ltime: LamportTime,
+    /// Of whom.
+    pub node: Name,
+    /// Whether the member is to be forgotten too (leave only).
+    pub prune: bool,
+}
+
+/// One message of a stream (gossip-wire.md 2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StreamMessage {
+    /// The stream ping.
+    Ping(Ping),
+    /// Its answer.
+    Ack(SeqNo),
+    /// The whole state, as a question or as the answer.
+    PushPull(PushPull),
+    /// Why the acceptor refuses.
+    Error(String),
+}
+
+/// Everything that a node knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushPull {
+    /// Whether the initiator joins.
+    pub join: bool,
+    /// Every member that is not forgotten, the sender first.
+    pub nodes: Vec<NodeState>,
+    /// The state of the layer above.
+    pub serf: SerfState,
+}
+
+/// One member of a push/pull.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeState {
+    /// What its last alive message said.
+    pub alive: Alive,
+    /// What the sender believes of it.
+    pub state: SwimState,
+}
+
+/// What a node believes of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SwimState {
+    /// It answers.
+    Alive = 0,
+    /// It does not answer.
+    Suspect = 1,
+    /// It is gone.
+    Dead = 2,
+    /// It is gone on purpose.
+    Left = 3,
+}
+
+/// The state of the layer above (gossip-wire.md 6.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SerfState {
+    /// The member clock.
+    pub ltime: LamportTime,
+    /// The event clock.
+    pub event_ltime: LamportTime,
+    /// The query clock.
+    pub query_ltime: LamportTime,
+    /// The Lamport time of each member's last intent, sorted by name.
+    pub statuses: Vec<(Name, LamportTime)>,
+    /// Who has left, sorted.
+    pub left: Vec<Name>,
+}
