@@ -143,7 +143,7 @@ impl Line {
         if bytes == b"--" {
             return Ok(Taken::Terminator);
         }
-        let body = bytes.strip_prefix(b"--").unwrap_or(&bytes[1..]);
+        let body = bytes.strip_prefix(b"--").unwrap_or_else(|| &bytes[1..]);
         if body.is_empty() || matches!(body[0], b'-' | b'=') {
             return Err(FlagError::Syntax(word.to_string_lossy().into_owned()));
         }

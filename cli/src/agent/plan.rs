@@ -152,7 +152,7 @@ fn gossip_address(address: &str) -> Result<SocketAddr, AddrError> {
     }
     let found = resolve(host, port)?;
     // Of a name's addresses the original takes an IPv4 one where there is any.
-    let best = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    let best = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
     let none = || AddrError::Lookup { host: host.into(), server: None, reason: "no such host".into() };
     best.copied().ok_or_else(none)
 }

@@ -1,8 +1,7 @@
 //! Durations in Go's syntax: `300ms`, `1.5h`, `2h45m`.
 
 use std::fmt;
-
-use super::quote;
+use std::fmt::Write;
 
 /// Nanoseconds of one unit, by its name; both spellings of micro are accepted.
 const UNITS: [(&str, u64); 8] = [
@@ -30,14 +29,30 @@ pub(crate) enum DurationError {
 impl fmt::Display for DurationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(text) => write!(f, "time: invalid duration {}", quote(text.as_bytes())),
-            Self::MissingUnit(text) => write!(f, "time: missing unit in duration {}", quote(text.as_bytes())),
+            Self::Invalid(text) => write!(f, "time: invalid duration {}", quote(text)),
+            Self::MissingUnit(text) => write!(f, "time: missing unit in duration {}", quote(text)),
             Self::UnknownUnit { unit, text } => {
-                let (unit, text) = (quote(unit.as_bytes()), quote(text.as_bytes()));
+                let (unit, text) = (quote(unit), quote(text));
                 write!(f, "time: unknown unit {unit} in duration {text}")
             }
         }
     }
+}
+
+/// Quotes as the `time` package does, which escapes every byte that is not plain ASCII.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => quoted.extend(['\\', char::from(byte)]),
+            b' '..=b'~' | 0x7f => quoted.push(char::from(byte)),
+            _ => {
+                let _ = write!(quoted, "\\x{byte:02x}");
+            }
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// Reads a duration, in nanoseconds; it may be negative.
@@ -130,6 +145,7 @@ mod tests {
             ("", "time: invalid duration \"\""),
             (".s", "time: invalid duration \".s\""),
             ("30", "time: missing unit in duration \"30\""),
+            ("\u{e9}\"", "time: invalid duration \"\\xc3\\xa9\\\"\""),
             ("5x", "time: unknown unit \"x\" in duration \"5x\""),
             ("9223372036854775808ns", "time: invalid duration \"9223372036854775808ns\""),
         ] {

@@ -2,84 +2,58 @@
 
 use std::fmt::Write;
 
+use villein_core::msgpack::Value;
+
 use super::quote;
 
-/// A value of an RPC record, in the Go types that it would have there.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum GoValue {
-    Nil,
-    Bool(bool),
-    Signed(i64),
-    Unsigned(u64),
-    Float(f64),
-    Text(Vec<u8>),
-    Bytes(Vec<u8>),
-    List(Vec<GoValue>),
-    Map(Vec<(GoValue, GoValue)>),
+/// The literal of a value that stands alone.
+pub(crate) fn literal(value: &Value) -> String {
+    let mut text = String::new();
+    match value {
+        Value::Nil => text.push_str("<nil>"),
+        Value::Blob(bytes) => put_bytes(&mut text, "[]byte", bytes),
+        Value::Bool(_)
+        | Value::Int(_)
+        | Value::Uint(_)
+        | Value::Float(_)
+        | Value::Text(_)
+        | Value::Array(_)
+        | Value::Map(_) => put(&mut text, value),
+    }
+    text
 }
 
-impl GoValue {
-    /// A number as it arrives: what fits MessagePack's shortest form is signed, everything larger unsigned.
-    pub(crate) fn number(number: u64) -> Self {
-        match i64::try_from(number) {
-            Ok(small @ 0..=127) => Self::Signed(small),
-            Ok(_) | Err(_) => Self::Unsigned(number),
+/// Appends the literal of a value inside another. Unsigned numbers are in hexadecimal, maps in the order of their
+/// keys.
+fn put(out: &mut String, value: &Value) {
+    match value {
+        Value::Nil => out.push_str("interface {}(nil)"),
+        Value::Bool(value) => out.push_str(&value.to_string()),
+        Value::Int(value) => out.push_str(&value.to_string()),
+        Value::Uint(value) => {
+            let _ = write!(out, "{value:#x}");
+        }
+        Value::Float(value) => out.push_str(&super::number::show_float(*value)),
+        Value::Text(text) => out.push_str(&quote(text)),
+        Value::Blob(bytes) => put_bytes(out, "[]uint8", bytes),
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(inner).collect();
+            let _ = write!(out, "[]interface {{}}{{{}}}", values.join(", "));
+        }
+        Value::Map(entries) => {
+            let mut entries: Vec<(String, String)> =
+                entries.iter().map(|(key, value)| (inner(key), inner(value))).collect();
+            entries.sort_unstable();
+            let entries: Vec<String> = entries.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+            let _ = write!(out, "map[interface {{}}]interface {{}}{{{}}}", entries.join(", "));
         }
     }
+}
 
-    pub(crate) fn text(text: impl AsRef<[u8]>) -> Self {
-        Self::Text(text.as_ref().to_vec())
-    }
-
-    /// The literal of a value that stands alone.
-    pub(crate) fn literal(&self) -> String {
-        let mut text = String::new();
-        match self {
-            Self::Nil => text.push_str("<nil>"),
-            Self::Bytes(bytes) => put_bytes(&mut text, "[]byte", bytes),
-            Self::Bool(_)
-            | Self::Signed(_)
-            | Self::Unsigned(_)
-            | Self::Float(_)
-            | Self::Text(_)
-            | Self::List(_)
-            | Self::Map(_) => self.put(&mut text),
-        }
-        text
-    }
-
-    /// Appends the literal of a value inside another.
-    fn put(&self, out: &mut String) {
-        match self {
-            Self::Nil => out.push_str("interface {}(nil)"),
-            Self::Bool(value) => out.push_str(&value.to_string()),
-            Self::Signed(value) => out.push_str(&value.to_string()),
-            Self::Unsigned(value) => {
-                let _ = write!(out, "{value:#x}");
-            }
-            Self::Float(value) => out.push_str(&super::number::show_float(*value)),
-            Self::Text(text) => out.push_str(&quote(text)),
-            Self::Bytes(bytes) => put_bytes(out, "[]uint8", bytes),
-            Self::List(values) => {
-                out.push_str("[]interface {}{");
-                for (i, value) in values.iter().enumerate() {
-                    out.push_str(if i == 0 { "" } else { ", " });
-                    value.put(out);
-                }
-                out.push('}');
-            }
-            Self::Map(entries) => {
-                out.push_str("map[interface {}]interface {}{");
-                for (i, (key, value)) in entries.iter().enumerate() {
-                    out.push_str(if i == 0 { "" } else { ", " });
-                    key.put(out);
-                    out.push(':');
-                    value.put(out);
-                }
-                out.push('}');
-            }
-        }
-    }
+fn inner(value: &Value) -> String {
+    let mut text = String::new();
+    put(&mut text, value);
+    text
 }
 
 fn put_bytes(out: &mut String, type_name: &str, bytes: &[u8]) {
@@ -91,27 +65,35 @@ fn put_bytes(out: &mut String, type_name: &str, bytes: &[u8]) {
 mod tests {
     use super::*;
 
+    fn text(text: &str) -> Value {
+        Value::Text(text.into())
+    }
+
     #[test]
     fn literals_are_those_of_go() {
-        assert_eq!(GoValue::Bytes(b"wo".to_vec()).literal(), "[]byte{0x77, 0x6f}");
-        assert_eq!(GoValue::Bytes(Vec::new()).literal(), "[]byte{}");
-        assert_eq!(GoValue::Nil.literal(), "<nil>");
-        assert_eq!(GoValue::number(127).literal(), "127");
-        assert_eq!(GoValue::number(128).literal(), "0x80");
-        assert_eq!(GoValue::text("a\"b").literal(), "\"a\\\"b\"");
-        assert_eq!(GoValue::Signed(-3).literal(), "-3");
-        assert_eq!(GoValue::Float(0.5).literal(), "0.5");
+        for (value, expected) in [
+            (Value::Blob(b"wo".to_vec()), "[]byte{0x77, 0x6f}"),
+            (Value::Blob(Vec::new()), "[]byte{}"),
+            (Value::Nil, "<nil>"),
+            (Value::Int(127), "127"),
+            (Value::Uint(128), "0x80"),
+            (Value::Int(-3), "-3"),
+            (Value::Float(0.5), "0.5"),
+            (text("a\"b"), "\"a\\\"b\""),
+        ] {
+            assert_eq!(literal(&value), expected);
+        }
     }
 
     #[test]
     fn inner_values_spell_their_types_out() {
-        let member = GoValue::Map(vec![
-            (GoValue::text("Addr"), GoValue::Bytes(vec![127, 0, 0, 11])),
-            (GoValue::text("Port"), GoValue::number(7946)),
-            (GoValue::text("Tags"), GoValue::Nil),
+        let member = Value::Map(vec![
+            (text("Port"), Value::Uint(7946)),
+            (text("Addr"), Value::Blob(vec![127, 0, 0, 11])),
+            (text("Tags"), Value::Nil),
         ]);
         assert_eq!(
-            GoValue::List(vec![member, GoValue::Bool(true)]).literal(),
+            literal(&Value::Array(vec![member, Value::Bool(true)])),
             "[]interface {}{map[interface {}]interface {}{\"Addr\":[]uint8{0x7f, 0x0, 0x0, 0xb}, \"Port\":0x1f0a, \
              \"Tags\":interface {}(nil)}, true}"
         );

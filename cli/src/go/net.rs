@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::os_error;
 
@@ -134,12 +134,12 @@ pub(crate) fn dial_tcp(address: &str, timeout: Duration) -> Result<TcpStream, St
     } else {
         resolve(host, port).map_err(before_dialling)?
     };
-    let give_up_at = Instant::now() + timeout;
+    // An address that does not answer must leave time for the others.
+    let share = timeout / u32::try_from(targets.len()).unwrap_or(1).max(1);
     // Where several addresses fail, Go shows the failure of the first.
     let mut first_failure = None;
     for target in targets {
-        let left = give_up_at.saturating_duration_since(Instant::now());
-        match connect(target, left) {
+        match connect(target, share) {
             Ok(stream) => return Ok(stream),
             Err(error) => {
                 let shown = if host.is_empty() { format!(":{port}") } else { target.to_string() };
@@ -150,11 +150,8 @@ pub(crate) fn dial_tcp(address: &str, timeout: Duration) -> Result<TcpStream, St
     Err(first_failure.unwrap_or_else(|| format!("dial tcp: lookup {host}: no such host")))
 }
 
-fn connect(target: SocketAddr, left: Duration) -> Result<TcpStream, String> {
-    if left.is_zero() {
-        return Err("i/o timeout".into());
-    }
-    TcpStream::connect_timeout(&target, left).map_err(|error| match error.kind() {
+fn connect(target: SocketAddr, timeout: Duration) -> Result<TcpStream, String> {
+    TcpStream::connect_timeout(&target, timeout).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => os_error(&error),
         _ => format!("connect: {}", os_error(&error)),
     })
