@@ -3,15 +3,15 @@
 use super::config::AgentConfig;
 use super::plan::StartPlan;
 
-/// The lines from `Serf agent running!` on, each with its newline.
+/// The lines below `==> Serf agent running!`, without a final newline.
 ///
 /// The original pads the labels for a right-hand column and forgets the one of the advertised address; scripts read
 /// these lines, so they stay as they are.
-#[cfg_attr(not(test), expect(dead_code, reason = "printed once there is a runtime that has started"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "printed by an agent that has started"))]
 pub(crate) fn banner(config: &AgentConfig, plan: &StartPlan) -> String {
     let line = |label: &str, value: &str| format!("    {label:>27}: {value}\n");
     let quoted = |value: &str| format!("'{value}'");
-    let mut text = String::from("==> Serf agent running!\n");
+    let mut text = String::new();
     text.push_str(&line("Node name", &quoted(&String::from_utf8_lossy(&config.node_name))));
     text.push_str(&line("Bind addr", &quoted(&plan.bind.to_string())));
     if let Some(advertise) = plan.advertise {
@@ -22,6 +22,7 @@ pub(crate) fn banner(config: &AgentConfig, plan: &StartPlan) -> String {
     text.push_str(&line("Snapshot", "false"));
     text.push_str(&line("Profile", &plan.profile.to_string()));
     text.push_str(&line("Message Compression Enabled", &config.enable_compression.to_string()));
+    text.truncate(text.trim_end().len());
     text
 }
 

@@ -76,6 +76,13 @@ impl EventScript {
         filters.split(',').map(|filter| Self::with_filter(filter, script)).collect()
     }
 
+    /// The one filter of this script in the form in which it is configured: `*`, `member-join`, `user:deploy`.
+    #[cfg_attr(not(test), expect(dead_code, reason = "shown by an agent that runs"))]
+    pub(crate) fn filter(&self) -> String {
+        let separator = if self.name.is_empty() { "" } else { ":" };
+        format!("{}{separator}{}", self.event.as_str(), self.name)
+    }
+
     fn with_filter(filter: &str, script: &str) -> Result<Self, InvalidEventScript> {
         let (kind, name) = match filter.split_once(':') {
             Some((kind @ ("user" | "query"), name)) => (kind, name),
@@ -113,6 +120,13 @@ mod tests {
             ("query", "load".into(), "x".into()),
         ];
         assert_eq!(read("member-join,user:a:b,user:,query:load=x"), expected);
+    }
+
+    #[test]
+    fn a_filter_is_shown_as_it_is_configured() {
+        let scripts = EventScript::parse("*,member-reap,user:,user:a:b,query:x=y").unwrap();
+        let filters: Vec<String> = scripts.iter().map(EventScript::filter).collect();
+        assert_eq!(filters, ["*", "member-reap", "user", "user:a:b", "query:x"]);
     }
 
     #[test]

@@ -1,10 +1,14 @@
 //! The checks between reading the configuration and starting, and what they find out.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use villein_core::config::Profile;
+use villein_core::keyring::{Key, decode_base64};
+use villein_core::limits::META_BYTES_MAX;
+use villein_core::log::Level;
+use villein_core::serf::tags;
+
 use super::config::AgentConfig;
-use crate::go;
 use crate::go::net::{AddrError, MISSING_PORT, parse_port, resolve, split_host_port};
 
 /// Port of an address that was configured without one.
@@ -16,13 +20,10 @@ const PROTOCOLS: std::ops::RangeInclusive<i64> = 2..=5;
 /// No user event may be longer, whatever is configured.
 const USER_EVENT_SIZE_LIMIT: usize = 9216;
 
-/// Room for the tags in a gossiped member.
-const TAGS_SIZE_LIMIT: usize = 512;
-
 /// The settings that are texts in the configuration, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StartPlan {
-    pub(crate) log_level: LogLevel,
+    pub(crate) log_level: Level,
     /// Port 0 asks for any.
     pub(crate) bind: SocketAddr,
     pub(crate) advertise: Option<SocketAddr>,
@@ -31,64 +32,18 @@ pub(crate) struct StartPlan {
     pub(crate) profile: Profile,
 }
 
-/// Least level of the log lines that are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Err,
-}
-
-/// Timing for a kind of network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Profile {
-    Lan,
-    Wan,
-    Local,
-}
-
-impl LogLevel {
-    /// Reads a level in any case. The error is the agent's whole sentence; a reload prints it too.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        match text.to_uppercase().as_str() {
-            "TRACE" => Ok(Self::Trace),
-            "DEBUG" => Ok(Self::Debug),
-            "INFO" => Ok(Self::Info),
-            "WARN" => Ok(Self::Warn),
-            "ERR" => Ok(Self::Err),
-            other => Err(format!("Invalid log level: {other}. Valid log levels are: [TRACE DEBUG INFO WARN ERR]")),
-        }
-    }
-}
-
-impl Profile {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "lan" => Ok(Self::Lan),
-            "wan" => Ok(Self::Wan),
-            "local" => Ok(Self::Local),
-            other => Err(format!("Unknown profile: {other}")),
-        }
-    }
-}
-
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lan => "lan",
-            Self::Wan => "wan",
-            Self::Local => "local",
-        })
-    }
+/// Reads a log level in any case. The error is the agent's whole sentence; a reload prints it too.
+pub(crate) fn log_level(text: &str) -> Result<Level, String> {
+    let name = text.to_uppercase();
+    let known = || Level::ALL.map(Level::name).join(" ");
+    Level::from_name(&name).ok_or_else(|| format!("Invalid log level: {name}. Valid log levels are: [{}]", known()))
 }
 
 impl AgentConfig {
     /// Checks what can be checked before `Starting Serf agent...`, in the order of the original. The error is the
     /// agent's whole sentence.
     pub(crate) fn plan(&self) -> Result<StartPlan, String> {
-        let log_level = LogLevel::parse(&self.log_level)?;
+        let log_level = log_level(&self.log_level)?;
         let bind = gossip_address(&self.bind).map_err(|error| format!("Invalid bind address: {error}"))?;
         let advertise = match self.advertise.as_str() {
             "" => None,
@@ -96,9 +51,11 @@ impl AgentConfig {
         };
         let encrypt_key = match self.encrypt_key.as_str() {
             "" => None,
-            key => Some(go::base64::decode(key).map_err(|error| format!("Invalid encryption key: {error}"))?),
+            key => Some(
+                decode_base64(key.as_bytes()).map_err(|error| format!("Invalid encryption key: {error}"))?.to_vec(),
+            ),
         };
-        let profile = Profile::parse(&self.profile)?;
+        let profile = Profile::from_name(&self.profile).ok_or_else(|| format!("Unknown profile: {}", self.profile))?;
         Ok(StartPlan { log_level, bind, advertise, encrypt_key, profile })
     }
 
@@ -114,25 +71,21 @@ impl AgentConfig {
         if self.user_event_size_limit > USER_EVENT_SIZE_LIMIT {
             return refused(format!("user event size limit exceeds limit of {USER_EVENT_SIZE_LIMIT} bytes"));
         }
-        if self.encoded_tags_bytes() > TAGS_SIZE_LIMIT {
-            return refused(format!("Encoded length of tags exceeds limit of {TAGS_SIZE_LIMIT} bytes"));
+        if self.encoded_tags_bytes() > META_BYTES_MAX {
+            return refused(format!("Encoded length of tags exceeds limit of {META_BYTES_MAX} bytes"));
         }
-        match &plan.encrypt_key {
-            Some(key) if !matches!(key.len(), 16 | 24 | 32) => {
-                refused("Failed to create memberlist: key size must be 16, 24 or 32 bytes".into())
-            }
-            Some(_) | None => Ok(()),
+        match plan.encrypt_key.as_deref().map(Key::new) {
+            Some(Err(error)) => refused(format!("Failed to create memberlist: {error}")),
+            Some(Ok(_)) | None => Ok(()),
         }
     }
 
-    /// Size of the tags as they are gossiped: one byte, then a MessagePack map of texts. Protocol 2 has only the role.
+    /// Size of the tags as they are gossiped; protocol 2 has only the role.
     fn encoded_tags_bytes(&self) -> usize {
         if self.protocol < 3 {
             return self.tags.get(&b"role"[..]).map_or(0, Vec::len);
         }
-        let map_header = if self.tags.len() < 16 { 1 } else { 3 };
-        let text = |text: &Vec<u8>| text.len() + if text.len() < 32 { 1 } else { 3 };
-        1 + map_header + self.tags.iter().map(|(key, value)| text(key) + text(value)).sum::<usize>()
+        tags::encode(&self.tags).as_bytes().len()
     }
 }
 
@@ -177,7 +130,7 @@ mod tests {
         let plan = config("-bind [::1]:0 -advertise 127.0.0.9 -log-level wArN -profile wan").plan().unwrap();
         assert_eq!(plan.bind.to_string(), "[::1]:0");
         assert_eq!(plan.advertise.map(|address| address.to_string()).as_deref(), Some("127.0.0.9:7946"));
-        assert_eq!((plan.log_level, plan.profile, plan.encrypt_key), (LogLevel::Warn, Profile::Wan, None));
+        assert_eq!((plan.log_level, plan.profile, plan.encrypt_key), (Level::Warn, Profile::Wan, None));
         assert_eq!(config("").plan().unwrap().bind.to_string(), "0.0.0.0:7946");
         assert_eq!(config("-bind [::1]").plan().unwrap().bind.to_string(), "[::1]:7946");
         assert_eq!(config("-bind :7").plan().unwrap().bind.to_string(), "0.0.0.0:7");
@@ -197,6 +150,9 @@ mod tests {
             ("-bind a]b", "Invalid bind address: address a]b:7946: unexpected ']' in address"),
             ("-bind [::1]x", "Invalid bind address: address [::1]x:7946: missing port in address"),
             ("-advertise x:y:z -encrypt abc", "Invalid advertise address: address x:y:z: too many colons in address"),
+            ("-encrypt YW=j", "Invalid encryption key: illegal base64 data at input byte 2"),
+            ("-encrypt YQ=", "Invalid encryption key: illegal base64 data at input byte 3"),
+            ("-encrypt YW==YW==", "Invalid encryption key: illegal base64 data at input byte 4"),
             ("-encrypt abc -profile bogus", "Invalid encryption key: illegal base64 data at input byte 0"),
             ("-profile LAN", "Unknown profile: LAN"),
         ] {

@@ -39,8 +39,8 @@ fn run(config: AgentConfig) -> ExitCode {
         Ok(plan) => plan,
         Err(refusal) => return fail(&refusal),
     };
-    ui::say("==> Starting Serf agent...");
     if let Err(refusal) = config.check_serf(&plan) {
+        ui::say("==> Starting Serf agent...");
         return fail(&refusal);
     }
     fail("Failed to start the Serf agent: this build has no runtime to run it with")

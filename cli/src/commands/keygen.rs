@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use villein_core::keyring::Key;
 
-use crate::{go, ui};
+use crate::ui;
 
 /// Makes a new key for the -encrypt flag of an agent: 32 random bytes in base64.
 #[derive(Debug, Parser)]
@@ -15,11 +16,21 @@ pub(crate) struct Keygen {}
 
 /// Flags and operands mean nothing to this command.
 pub(crate) fn run(_words: &[OsString]) -> ExitCode {
-    let mut key = [0; 32];
-    if let Err(error) = getrandom::fill(&mut key) {
-        ui::say(format!("Error reading random data: {error}"));
-        return ExitCode::FAILURE;
+    match new_key() {
+        Ok(key) => {
+            ui::say(key);
+            ExitCode::SUCCESS
+        }
+        Err(complaint) => {
+            ui::say(complaint);
+            ExitCode::FAILURE
+        }
     }
-    ui::say(go::base64::encode(&key));
-    ExitCode::SUCCESS
+}
+
+fn new_key() -> Result<String, String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| format!("Error reading random data: {error}"))?;
+    let key = Key::new(&bytes).map_err(|error| format!("Error generating key: {error}"))?;
+    Ok(key.to_base64())
 }

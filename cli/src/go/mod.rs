@@ -1,7 +1,6 @@
-//! What the original inherits from Go's standard library and shows to its users: number, duration and base64
-//! syntax, quoting, JSON error texts, network error texts.
+//! What the original inherits from Go's standard library and shows to its users: number and duration syntax,
+//! quoting, JSON error texts, network error texts.
 
-pub(crate) mod base64;
 pub(crate) mod duration;
 pub(crate) mod json;
 pub(crate) mod json_syntax;
