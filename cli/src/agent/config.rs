@@ -167,30 +167,30 @@ const TOMBSTONE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Lays a later source over the earlier ones: what it sets replaces, true stays true, lists grow, tags are set one by
 /// one.
 fn merge(earlier: &mut Settings, later: Settings) {
-    fn text<T: Default + PartialEq>(earlier: &mut T, later: T) {
+    fn replace<T: Default + PartialEq>(earlier: &mut T, later: T) {
         if later != T::default() {
             *earlier = later;
         }
     }
-    text(&mut earlier.node_name, later.node_name);
-    text(&mut earlier.bind, later.bind);
-    text(&mut earlier.advertise, later.advertise);
-    text(&mut earlier.encrypt_key, later.encrypt_key);
-    text(&mut earlier.log_level, later.log_level);
-    text(&mut earlier.profile, later.profile);
-    text(&mut earlier.role, later.role);
-    text(&mut earlier.rpc_addr, later.rpc_addr);
-    text(&mut earlier.rpc_auth, later.rpc_auth);
-    text(&mut earlier.retry_interval, later.retry_interval);
-    text(&mut earlier.retry_max_attempts, later.retry_max_attempts);
-    text(&mut earlier.enable_compression, later.enable_compression);
-    text(&mut earlier.broadcast_timeout, later.broadcast_timeout);
-    text(&mut earlier.reconnect_interval, later.reconnect_interval);
-    text(&mut earlier.reconnect_timeout, later.reconnect_timeout);
-    text(&mut earlier.tombstone_timeout, later.tombstone_timeout);
-    text(&mut earlier.query_size_limit, later.query_size_limit);
-    text(&mut earlier.query_response_size_limit, later.query_response_size_limit);
-    text(&mut earlier.user_event_size_limit, later.user_event_size_limit);
+    replace(&mut earlier.node_name, later.node_name);
+    replace(&mut earlier.bind, later.bind);
+    replace(&mut earlier.advertise, later.advertise);
+    replace(&mut earlier.encrypt_key, later.encrypt_key);
+    replace(&mut earlier.log_level, later.log_level);
+    replace(&mut earlier.profile, later.profile);
+    replace(&mut earlier.role, later.role);
+    replace(&mut earlier.rpc_addr, later.rpc_addr);
+    replace(&mut earlier.rpc_auth, later.rpc_auth);
+    replace(&mut earlier.retry_interval, later.retry_interval);
+    replace(&mut earlier.retry_max_attempts, later.retry_max_attempts);
+    replace(&mut earlier.enable_compression, later.enable_compression);
+    replace(&mut earlier.broadcast_timeout, later.broadcast_timeout);
+    replace(&mut earlier.reconnect_interval, later.reconnect_interval);
+    replace(&mut earlier.reconnect_timeout, later.reconnect_timeout);
+    replace(&mut earlier.tombstone_timeout, later.tombstone_timeout);
+    replace(&mut earlier.query_size_limit, later.query_size_limit);
+    replace(&mut earlier.query_response_size_limit, later.query_response_size_limit);
+    replace(&mut earlier.user_event_size_limit, later.user_event_size_limit);
     // A later source cannot switch off what an earlier one switched on; neither false nor zero says anything.
     if later.protocol > 0 {
         earlier.protocol = later.protocol;

@@ -142,12 +142,24 @@ pub(crate) fn dial_tcp(address: &str, timeout: Duration) -> Result<TcpStream, St
         match connect(target, share) {
             Ok(stream) => return Ok(stream),
             Err(error) => {
-                let shown = if host.is_empty() { format!(":{port}") } else { target.to_string() };
+                let shown = shown(host, target);
                 first_failure.get_or_insert_with(|| format!("dial tcp {shown}: {error}"));
             }
         }
     }
     Err(first_failure.unwrap_or_else(|| format!("dial tcp: lookup {host}: no such host")))
+}
+
+/// An address that was dialled, as Go shows it: no host stays none, a zone keeps its name, IPv4 is never in IPv6 form.
+fn shown(host: &str, target: SocketAddr) -> String {
+    let port = target.port();
+    if host.is_empty() {
+        format!(":{port}")
+    } else if host.contains('%') {
+        format!("[{host}]:{port}")
+    } else {
+        SocketAddr::new(target.ip().to_canonical(), port).to_string()
+    }
 }
 
 fn connect(target: SocketAddr, timeout: Duration) -> Result<TcpStream, String> {
@@ -198,6 +210,18 @@ mod tests {
         for host in ["300.1.1.1", "a b", ""] {
             let text = resolve(host, 1).map_err(|e| e.to_string());
             assert_eq!(text, Err(format!("lookup {host}: no such host")));
+        }
+    }
+
+    #[test]
+    fn dialled_addresses_are_shown_as_go_shows_them() {
+        for (host, target, text) in [
+            ("", "127.0.0.1:5", ":5"),
+            ("127.0.0.1", "127.0.0.1:5", "127.0.0.1:5"),
+            ("::ffff:127.0.0.1", "[::ffff:127.0.0.1]:5", "127.0.0.1:5"),
+            ("fe80::1%lo", "[fe80::1%1]:5", "[fe80::1%lo]:5"),
+        ] {
+            assert_eq!(shown(host, target.parse().unwrap()), text);
         }
     }
 }

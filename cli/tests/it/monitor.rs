@@ -1,7 +1,9 @@
 //! `serf monitor` against an agent that is played from a script.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fake_agent::{Answer, FakeAgent, Step};
 use crate::msgpack::{Value, map, text};
@@ -110,8 +112,7 @@ fn an_interrupt_ends_the_monitor_with_success() {
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     // Once a line has come the signal handler stands.
     assert!(lines.next().expect("a line").expect("text").ends_with("one line"));
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
-    assert!(kill.success());
+    kill_process(Pid::from_child(&child), Signal::INT).expect("the process is ours");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     assert_eq!(lines.count(), 0);
     agent.bodies();
