@@ -1,0 +1,388 @@
+//! The merged configuration of an agent.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use super::config_file;
+use super::event_script::EventScript;
+use super::flags::AgentFlags;
+use super::settings::Settings;
+use crate::args::{self, FlagError, Parsed};
+
+/// What an agent runs with: the defaults, overridden by the files in their order, overridden by the flags.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AgentConfig {
+    /// Never empty: the host name where nothing was configured.
+    pub(crate) node_name: Vec<u8>,
+    /// As configured; `plan` resolves it, and what follows up to `profile`.
+    pub(crate) bind: String,
+    /// Empty: the bind address is what others are told.
+    pub(crate) advertise: String,
+    /// Base64; empty for no encryption.
+    pub(crate) encrypt_key: String,
+    pub(crate) log_level: String,
+    pub(crate) profile: String,
+    /// Not yet checked against the range that is understood.
+    pub(crate) protocol: i64,
+    /// `host:port`, as configured; it is shown like this.
+    pub(crate) rpc_addr: String,
+    /// Empty: clients need not authenticate.
+    pub(crate) rpc_auth: String,
+    /// Configured tags, with `role` among them.
+    pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Checked; in the order in which they run.
+    pub(crate) event_scripts: Vec<EventScript>,
+    pub(crate) start_join: Vec<String>,
+    /// For `start_join` and for `retry_join`.
+    pub(crate) replay_on_join: bool,
+    pub(crate) retry_join: Vec<String>,
+    /// At least a second.
+    pub(crate) retry_interval: Duration,
+    /// Attempts after the first; 0 for no end.
+    pub(crate) retry_max_attempts: u64,
+    pub(crate) enable_compression: bool,
+    /// At least a second.
+    pub(crate) broadcast_timeout: Duration,
+    pub(crate) leave_on_terminate: bool,
+    pub(crate) skip_leave_on_interrupt: bool,
+    pub(crate) reconnect_interval: Duration,
+    pub(crate) reconnect_timeout: Duration,
+    pub(crate) tombstone_timeout: Duration,
+    pub(crate) disable_name_resolution: bool,
+    pub(crate) disable_coordinates: bool,
+    /// Bytes of an encoded query.
+    pub(crate) query_size_limit: usize,
+    /// Bytes of an encoded response.
+    pub(crate) query_response_size_limit: usize,
+    /// Bytes of a user event; not yet checked against the hard limit.
+    pub(crate) user_event_size_limit: usize,
+    pub(crate) validate_node_names: bool,
+    /// What is to be printed before anything else: deprecations, values that were raised. Also at each reload.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ConfigError {
+    /// The command line cannot be read; the help belongs to it.
+    Flags(FlagError),
+    /// A tag, a duration, a file, a handler or a setting is refused: the agent's whole sentence.
+    Refused(String),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flags(error) => error.fmt(f),
+            Self::Refused(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
+impl AgentConfig {
+    /// Reads the words behind `serf agent` and the files that they name. Called at the start and, with the same words,
+    /// at each reload.
+    pub(crate) fn load(words: &[OsString]) -> Result<Self, ConfigError> {
+        let parsed: Parsed<AgentFlags> = args::parse(words).map_err(ConfigError::Flags)?;
+        Self::from_sources(parsed).map_err(ConfigError::Refused)
+    }
+
+    fn from_sources(parsed: Parsed<AgentFlags>) -> Result<Self, String> {
+        let paths = parsed.in_order(&["config_file", "config_dir"]);
+        let flags = parsed.flags.into_settings()?;
+        let mut merged = Settings::default();
+        for path in paths {
+            for settings in config_file::read(Path::new(&path))? {
+                merge(&mut merged, settings);
+            }
+        }
+        merge(&mut merged, flags);
+        let mut event_scripts = Vec::new();
+        for handler in &merged.event_handlers {
+            event_scripts.extend(EventScript::parse(handler).map_err(|error| error.to_string())?);
+        }
+        if let Some(key) = merged.unavailable.first() {
+            return Err(unavailable(key));
+        }
+        Ok(Self::complete(merged, event_scripts))
+    }
+
+    /// Puts the defaults where nothing was configured.
+    fn complete(mut set: Settings, event_scripts: Vec<EventScript>) -> Self {
+        let mut warnings = Vec::new();
+        if !set.role.is_empty() {
+            warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".into());
+            set.tags.insert(b"role".to_vec(), set.role);
+        }
+        let retry_interval = at_least_a_second("RetryInterval", set.retry_interval, RETRY_INTERVAL, &mut warnings);
+        let broadcast_timeout =
+            at_least_a_second("BroadcastTimeout", set.broadcast_timeout, BROADCAST_TIMEOUT, &mut warnings);
+        let or = |text: String, default: &str| if text.is_empty() { default.into() } else { text };
+        Self {
+            node_name: if set.node_name.is_empty() { host_name() } else { set.node_name },
+            bind: or(set.bind, "0.0.0.0"),
+            advertise: set.advertise,
+            encrypt_key: set.encrypt_key,
+            log_level: or(set.log_level, "INFO"),
+            profile: or(set.profile, "lan"),
+            protocol: if set.protocol > 0 { set.protocol } else { PROTOCOL },
+            rpc_addr: or(set.rpc_addr, "127.0.0.1:7373"),
+            rpc_auth: set.rpc_auth,
+            tags: set.tags,
+            event_scripts,
+            start_join: set.start_join,
+            replay_on_join: set.replay_on_join,
+            retry_join: set.retry_join,
+            retry_interval,
+            // A negative number never ends either.
+            retry_max_attempts: u64::try_from(set.retry_max_attempts).unwrap_or(0),
+            enable_compression: set.enable_compression.unwrap_or(true),
+            broadcast_timeout,
+            leave_on_terminate: set.leave_on_terminate,
+            skip_leave_on_interrupt: set.skip_leave_on_interrupt,
+            reconnect_interval: nanos_or(set.reconnect_interval, RECONNECT_INTERVAL),
+            reconnect_timeout: nanos_or(set.reconnect_timeout, RECONNECT_TIMEOUT),
+            tombstone_timeout: nanos_or(set.tombstone_timeout, TOMBSTONE_TIMEOUT),
+            disable_name_resolution: set.disable_name_resolution,
+            disable_coordinates: set.disable_coordinates,
+            query_size_limit: bytes_or(set.query_size_limit, 1024),
+            query_response_size_limit: bytes_or(set.query_response_size_limit, 1024),
+            user_event_size_limit: bytes_or(set.user_event_size_limit, 512),
+            validate_node_names: set.validate_node_names,
+            warnings,
+        }
+    }
+}
+
+const PROTOCOL: i64 = 5;
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+const BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(30);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+const TOMBSTONE_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Lays a later source over the earlier ones: what it sets replaces, true stays true, lists grow, tags are set one by
+/// one.
+fn merge(earlier: &mut Settings, later: Settings) {
+    fn replace<T: Default + PartialEq>(earlier: &mut T, later: T) {
+        if later != T::default() {
+            *earlier = later;
+        }
+    }
+    replace(&mut earlier.node_name, later.node_name);
+    replace(&mut earlier.bind, later.bind);
+    replace(&mut earlier.advertise, later.advertise);
+    replace(&mut earlier.encrypt_key, later.encrypt_key);
+    replace(&mut earlier.log_level, later.log_level);
+    replace(&mut earlier.profile, later.profile);
+    replace(&mut earlier.role, later.role);
+    replace(&mut earlier.rpc_addr, later.rpc_addr);
+    replace(&mut earlier.rpc_auth, later.rpc_auth);
+    replace(&mut earlier.retry_interval, later.retry_interval);
+    replace(&mut earlier.retry_max_attempts, later.retry_max_attempts);
+    replace(&mut earlier.enable_compression, later.enable_compression);
+    replace(&mut earlier.broadcast_timeout, later.broadcast_timeout);
+    replace(&mut earlier.reconnect_interval, later.reconnect_interval);
+    replace(&mut earlier.reconnect_timeout, later.reconnect_timeout);
+    replace(&mut earlier.tombstone_timeout, later.tombstone_timeout);
+    replace(&mut earlier.query_size_limit, later.query_size_limit);
+    replace(&mut earlier.query_response_size_limit, later.query_response_size_limit);
+    replace(&mut earlier.user_event_size_limit, later.user_event_size_limit);
+    // A later source cannot switch off what an earlier one switched on; neither false nor zero says anything.
+    if later.protocol > 0 {
+        earlier.protocol = later.protocol;
+    }
+    earlier.replay_on_join |= later.replay_on_join;
+    earlier.leave_on_terminate |= later.leave_on_terminate;
+    earlier.skip_leave_on_interrupt |= later.skip_leave_on_interrupt;
+    earlier.disable_name_resolution |= later.disable_name_resolution;
+    earlier.disable_coordinates |= later.disable_coordinates;
+    earlier.validate_node_names |= later.validate_node_names;
+    earlier.event_handlers.extend(later.event_handlers);
+    earlier.start_join.extend(later.start_join);
+    earlier.retry_join.extend(later.retry_join);
+    earlier.unavailable.extend(later.unavailable);
+    earlier.tags.extend(later.tags);
+}
+
+/// Raises a duration that would hammer the network, and says so.
+fn at_least_a_second(setting: &str, nanos: i64, default: Duration, warnings: &mut Vec<String>) -> Duration {
+    let second = Duration::from_secs(1);
+    let duration = if nanos == 0 { default } else { Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)) };
+    if duration < second {
+        warnings.push(format!("Warning: '{setting}' is too low. Setting to 1s"));
+    }
+    duration.max(second)
+}
+
+/// A duration that cannot be negative, or its default where it was left open.
+fn nanos_or(nanos: i64, default: Duration) -> Duration {
+    u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map_or(default, Duration::from_nanos)
+}
+
+/// A size limit, or its default where it was left open. A negative limit lets nothing through, as zero bytes do.
+fn bytes_or(bytes: i64, default: usize) -> usize {
+    if bytes == 0 { default } else { usize::try_from(bytes).unwrap_or(0) }
+}
+
+fn host_name() -> Vec<u8> {
+    rustix::system::uname().nodename().to_bytes().to_vec()
+}
+
+/// Names the flag where there is one: a setting that is silently ignored would be a trap.
+fn unavailable(key: &str) -> String {
+    let flag = match key {
+        "interface" => "-iface",
+        "discover" => "-discover",
+        "mdns" => "-mdns-*",
+        "keyring_file" => "-keyring-file",
+        "snapshot_path" => "-snapshot",
+        "rejoin_after_leave" => "-rejoin",
+        "tags_file" => "-tags-file",
+        "enable_syslog" => "-syslog",
+        key => return format!("Configuration key '{key}' is not available yet in villein {VERSION}; remove it"),
+    };
+    format!("{flag} (configuration key '{key}') is not available yet in villein {VERSION}; remove it")
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn load(words: &[&str]) -> Result<AgentConfig, String> {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        AgentConfig::load(&words).map_err(|error| error.to_string())
+    }
+
+    /// A directory with one file of each given content, and their paths.
+    fn files(contents: &[&str]) -> (tempfile::TempDir, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |(i, content): (usize, &&str)| {
+            let path = directory.path().join(format!("{i}.json"));
+            fs::write(&path, content).unwrap();
+            path.to_str().unwrap().to_string()
+        };
+        let paths = contents.iter().enumerate().map(write).collect();
+        (directory, paths)
+    }
+
+    #[test]
+    fn defaults_stand_where_nothing_is_configured() {
+        let config = load(&["-node", "n"]).unwrap();
+        assert_eq!((config.bind.as_str(), config.rpc_addr.as_str()), ("0.0.0.0", "127.0.0.1:7373"));
+        assert_eq!((config.profile.as_str(), config.log_level.as_str(), config.protocol), ("lan", "INFO", 5));
+        assert_eq!((config.retry_interval.as_secs(), config.broadcast_timeout.as_secs()), (30, 5));
+        assert_eq!((config.reconnect_interval.as_secs(), config.tombstone_timeout.as_secs()), (30, 86_400));
+        assert_eq!((config.query_size_limit, config.user_event_size_limit), (1024, 512));
+        assert!(config.enable_compression && config.warnings.is_empty());
+        assert!(!load(&[]).unwrap().node_name.is_empty(), "the host name");
+    }
+
+    #[test]
+    fn files_come_in_the_order_of_the_line_and_flags_last() {
+        let (directory, paths) = files(&[
+            r#"{"node_name": "first", "profile": "wan", "start_join": ["a"], "tags": {"x": "1", "y": "1"}}"#,
+            r#"{"node_name": "second", "start_join": ["b"], "tags": {"y": "2"}, "protocol": 4}"#,
+        ]);
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("c.json"), r#"{"start_join": ["c"], "node_name": "third"}"#).unwrap();
+        let other = other.path().to_str().unwrap();
+        let line =
+            ["-join", "d", "-config-file", &paths[0], "-config-dir", other, "-config-file", &paths[1], "-tag", "x=3"];
+        let config = load(&line).unwrap();
+        assert_eq!(config.node_name, b"second");
+        assert_eq!(config.start_join, ["a", "c", "b", "d"]);
+        assert_eq!((config.profile.as_str(), config.protocol), ("wan", 4));
+        let tag = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+        assert_eq!(config.tags, BTreeMap::from([tag(b"x", b"3"), tag(b"y", b"2")]));
+        // Either flag takes a file or a directory.
+        let whole = load(&["-config-file", directory.path().to_str().unwrap()]).unwrap();
+        assert_eq!(whole.start_join, ["a", "b"]);
+    }
+
+    #[test]
+    fn true_stays_true_and_compression_follows_the_last_source() {
+        let (_directory, paths) =
+            files(&[r#"{"leave_on_terminate": true, "enable_compression": false, "replay_on_join": true}"#]);
+        let config = load(&["-config-file", &paths[0], "-replay=false"]).unwrap();
+        assert!(config.leave_on_terminate && config.replay_on_join && !config.enable_compression);
+        assert!(load(&["-config-file", &paths[0], "-disable-compression=false"]).unwrap().enable_compression);
+        assert!(!load(&["-disable-compression"]).unwrap().enable_compression);
+    }
+
+    #[test]
+    fn a_role_is_a_tag_and_is_deprecated() {
+        let config = load(&["-role", "web", "-tag", "role=db"]).unwrap();
+        assert_eq!(config.tags, BTreeMap::from([(b"role".to_vec(), b"web".to_vec())]));
+        assert_eq!(config.warnings, ["Deprecation warning: 'Role' has been replaced with 'Tags'"]);
+    }
+
+    #[test]
+    fn short_intervals_are_raised_with_a_warning() {
+        let config = load(&["-retry-interval", "10ms", "-broadcast-timeout=-5s"]).unwrap();
+        assert_eq!((config.retry_interval.as_secs(), config.broadcast_timeout.as_secs()), (1, 1));
+        let warnings = [
+            "Warning: 'RetryInterval' is too low. Setting to 1s",
+            "Warning: 'BroadcastTimeout' is too low. Setting to 1s",
+        ];
+        assert_eq!(config.warnings, warnings);
+        assert_eq!(load(&["-retry-interval", "0s"]).unwrap().retry_interval.as_secs(), 30);
+    }
+
+    #[test]
+    fn handlers_of_files_run_before_those_of_flags() {
+        let (_directory, paths) = files(&[r#"{"event_handlers": ["user:a=1.sh"]}"#]);
+        let config = load(&["-event-handler", "2.sh", "-config-file", &paths[0]]).unwrap();
+        let scripts: Vec<&str> = config.event_scripts.iter().map(|script| script.script.as_str()).collect();
+        assert_eq!(scripts, ["1.sh", "2.sh"]);
+    }
+
+    #[test]
+    fn refusals_come_in_the_order_of_the_original() {
+        let (_directory, paths) = files(&[r#"{"event_handlers": ["a:b=c"]}"#]);
+        for (line, text) in [
+            (vec!["-tag", "foo", "-retry-interval", "x"], "Error: Invalid tag: 'foo'"),
+            (vec!["-tag", "=v"], "Error: Invalid tag: '=v'"),
+            (vec!["-retry-interval", "x", "-broadcast-timeout", "y"], "Error: time: invalid duration \"x\""),
+            (
+                vec!["-broadcast-timeout", "30", "-config-file", "/nosuch"],
+                "Error: time: missing unit in duration \"30\"",
+            ),
+            (
+                vec!["-event-handler", "foo=x", "-config-file", "/nosuch"],
+                "Error reading '/nosuch': open /nosuch: no such file or directory",
+            ),
+            (
+                vec!["-event-handler", "q=r", "-config-file", &paths[0]],
+                "Invalid event script: Event 'a:b' invoking 'c'",
+            ),
+        ] {
+            assert_eq!(load(&line).unwrap_err(), text, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_available_yet_is_refused_by_name() {
+        let version = env!("CARGO_PKG_VERSION");
+        for (line, name) in [
+            (["-snapshot", "x"], "-snapshot (configuration key 'snapshot_path')"),
+            (["-syslog", "x"], "-syslog (configuration key 'enable_syslog')"),
+            (["-iface", "lo"], "-iface (configuration key 'interface')"),
+            (["-mdns-disable-ipv4", "x"], "-mdns-* (configuration key 'mdns')"),
+        ] {
+            let text = format!("{name} is not available yet in villein {version}; remove it");
+            assert_eq!(load(&line).unwrap_err(), text);
+        }
+        let (_directory, paths) = files(&[r#"{"statsd_addr": "127.0.0.1:8125"}"#, r#"{"syslog_facility": "DAEMON"}"#]);
+        let text = format!("Configuration key 'statsd_addr' is not available yet in villein {version}; remove it");
+        assert_eq!(load(&["-config-file", &paths[0]]).unwrap_err(), text);
+        assert!(load(&["-config-file", &paths[1], "-rejoin=false", "-snapshot", ""]).is_ok());
+    }
+}

@@ -1,0 +1,12 @@
+//! How an agent is configured: flags, files, their merging, the checks before the start, and what it says then.
+
+mod banner;
+mod config;
+mod config_file;
+mod event_script;
+mod flags;
+mod plan;
+mod settings;
+
+pub(crate) use self::config::{AgentConfig, ConfigError};
+pub(crate) use self::flags::{AgentFlags, tag_pair};

@@ -1,0 +1,183 @@
+//! The checks between reading the configuration and starting, and what they find out.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use villein_core::config::Profile;
+use villein_core::keyring::{Key, decode_base64};
+use villein_core::limits::META_BYTES_MAX;
+use villein_core::log::Level;
+use villein_core::serf::tags;
+
+use super::config::AgentConfig;
+use crate::go::net::{AddrError, MISSING_PORT, parse_port, resolve, split_host_port};
+
+/// Port of an address that was configured without one.
+const GOSSIP_PORT: u16 = 7946;
+
+/// Serf protocol versions that are understood.
+const PROTOCOLS: std::ops::RangeInclusive<i64> = 2..=5;
+
+/// No user event may be longer, whatever is configured.
+const USER_EVENT_SIZE_LIMIT: usize = 9216;
+
+/// The settings that are texts in the configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StartPlan {
+    pub(crate) log_level: Level,
+    /// Port 0 asks for any.
+    pub(crate) bind: SocketAddr,
+    pub(crate) advertise: Option<SocketAddr>,
+    /// `None` for no encryption. `check_serf` looks at the length.
+    pub(crate) encrypt_key: Option<Vec<u8>>,
+    pub(crate) profile: Profile,
+}
+
+/// Reads a log level in any case. The error is the agent's whole sentence; a reload prints it too.
+pub(crate) fn log_level(text: &str) -> Result<Level, String> {
+    let name = text.to_uppercase();
+    let known = || Level::ALL.map(Level::name).join(" ");
+    Level::from_name(&name).ok_or_else(|| format!("Invalid log level: {name}. Valid log levels are: [{}]", known()))
+}
+
+impl AgentConfig {
+    /// Checks what can be checked before `Starting Serf agent...`, in the order of the original. The error is the
+    /// agent's whole sentence.
+    pub(crate) fn plan(&self) -> Result<StartPlan, String> {
+        let log_level = log_level(&self.log_level)?;
+        let bind = gossip_address(&self.bind).map_err(|error| format!("Invalid bind address: {error}"))?;
+        let advertise = match self.advertise.as_str() {
+            "" => None,
+            address => Some(gossip_address(address).map_err(|error| format!("Invalid advertise address: {error}"))?),
+        };
+        let encrypt_key = match self.encrypt_key.as_str() {
+            "" => None,
+            key => Some(
+                decode_base64(key.as_bytes()).map_err(|error| format!("Invalid encryption key: {error}"))?.to_vec(),
+            ),
+        };
+        let profile = Profile::from_name(&self.profile).ok_or_else(|| format!("Unknown profile: {}", self.profile))?;
+        Ok(StartPlan { log_level, bind, advertise, encrypt_key, profile })
+    }
+
+    /// Checks what the original checks while it creates its Serf instance, after `Starting Serf agent...`.
+    pub(crate) fn check_serf(&self, plan: &StartPlan) -> Result<(), String> {
+        let refused = |reason: String| Err(format!("Failed to start the Serf agent: Error creating Serf: {reason}"));
+        if !PROTOCOLS.contains(&self.protocol) {
+            let side = if self.protocol < *PROTOCOLS.start() { "low" } else { "high" };
+            let (least, most) = PROTOCOLS.into_inner();
+            let version = self.protocol;
+            return refused(format!("Protocol version '{version}' too {side}. Must be in range: [{least}, {most}]"));
+        }
+        if self.user_event_size_limit > USER_EVENT_SIZE_LIMIT {
+            return refused(format!("user event size limit exceeds limit of {USER_EVENT_SIZE_LIMIT} bytes"));
+        }
+        if self.encoded_tags_bytes() > META_BYTES_MAX {
+            return refused(format!("Encoded length of tags exceeds limit of {META_BYTES_MAX} bytes"));
+        }
+        match plan.encrypt_key.as_deref().map(Key::new) {
+            Some(Err(error)) => refused(format!("Failed to create memberlist: {error}")),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
+    /// Size of the tags as they are gossiped; protocol 2 has only the role.
+    fn encoded_tags_bytes(&self) -> usize {
+        if self.protocol < 3 {
+            return self.tags.get(&b"role"[..]).map_or(0, Vec::len);
+        }
+        tags::encode(&self.tags).as_bytes().len()
+    }
+}
+
+/// Reads an address to gossip on or to announce: `host`, `host:port`, `[v6]`, `[v6]:port`.
+fn gossip_address(address: &str) -> Result<SocketAddr, AddrError> {
+    let with_port;
+    let (host, port) = match split_host_port(address) {
+        Err(AddrError::Form { fault: MISSING_PORT, .. }) => {
+            with_port = format!("{address}:{GOSSIP_PORT}");
+            split_host_port(&with_port)?
+        }
+        other => other?,
+    };
+    let port = parse_port(port)?;
+    if host.is_empty() {
+        return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+    }
+    let found = resolve(host, port)?;
+    // Of a name's addresses the original takes an IPv4 one where there is any.
+    let best = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
+    let none = || AddrError::Lookup { host: host.into(), server: None, reason: "no such host".into() };
+    best.copied().ok_or_else(none)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    fn config(line: &str) -> AgentConfig {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        AgentConfig::load(&words).unwrap()
+    }
+
+    fn refusal(line: &str) -> String {
+        config(line).plan().unwrap_err()
+    }
+
+    #[test]
+    fn texts_become_what_they_mean() {
+        let plan = config("-bind [::1]:0 -advertise 127.0.0.9 -log-level wArN -profile wan").plan().unwrap();
+        assert_eq!(plan.bind.to_string(), "[::1]:0");
+        assert_eq!(plan.advertise.map(|address| address.to_string()).as_deref(), Some("127.0.0.9:7946"));
+        assert_eq!((plan.log_level, plan.profile, plan.encrypt_key), (Level::Warn, Profile::Wan, None));
+        assert_eq!(config("").plan().unwrap().bind.to_string(), "0.0.0.0:7946");
+        assert_eq!(config("-bind [::1]").plan().unwrap().bind.to_string(), "[::1]:7946");
+        assert_eq!(config("-bind :7").plan().unwrap().bind.to_string(), "0.0.0.0:7");
+    }
+
+    #[test]
+    fn refusals_come_in_the_order_and_words_of_the_original() {
+        for (line, text) in [
+            (
+                "-log-level bogus -bind ::1 -encrypt abc",
+                "Invalid log level: BOGUS. Valid log levels are: [TRACE DEBUG INFO WARN ERR]",
+            ),
+            ("-bind ::1 -encrypt abc", "Invalid bind address: address ::1: too many colons in address"),
+            ("-bind 127.0.0.1:99999", "Invalid bind address: address 99999: invalid port"),
+            ("-bind 127.0.0.1:no-such", "Invalid bind address: address tcp/no-such: unknown port"),
+            ("-bind [::1", "Invalid bind address: address [::1: missing ']' in address"),
+            ("-bind a]b", "Invalid bind address: address a]b:7946: unexpected ']' in address"),
+            ("-bind [::1]x", "Invalid bind address: address [::1]x:7946: missing port in address"),
+            ("-advertise x:y:z -encrypt abc", "Invalid advertise address: address x:y:z: too many colons in address"),
+            ("-encrypt YW=j", "Invalid encryption key: illegal base64 data at input byte 2"),
+            ("-encrypt YQ=", "Invalid encryption key: illegal base64 data at input byte 3"),
+            ("-encrypt YW==YW==", "Invalid encryption key: illegal base64 data at input byte 4"),
+            ("-encrypt abc -profile bogus", "Invalid encryption key: illegal base64 data at input byte 0"),
+            ("-profile LAN", "Unknown profile: LAN"),
+        ] {
+            assert_eq!(refusal(line), text, "{line}");
+        }
+    }
+
+    #[test]
+    fn serf_itself_refuses_versions_sizes_and_keys_in_this_order() {
+        let serf = |line: &str| {
+            let config = config(line);
+            config.check_serf(&config.plan().unwrap()).map_err(|text| {
+                text.strip_prefix("Failed to start the Serf agent: Error creating Serf: ").unwrap().to_string()
+            })
+        };
+        let tag = |bytes: usize| format!("-tag a={}", "x".repeat(bytes));
+        let too_high = "Protocol version '9' too high. Must be in range: [2, 5]";
+        assert_eq!(serf(&format!("-protocol 9 -encrypt YWJj {}", tag(600))), Err(too_high.into()));
+        assert_eq!(serf("-protocol 1"), Err("Protocol version '1' too low. Must be in range: [2, 5]".into()));
+        let too_long = "Encoded length of tags exceeds limit of 512 bytes";
+        assert_eq!(serf(&format!("-encrypt YWJj {}", tag(600))), Err(too_long.into()));
+        let bad_key = "Failed to create memberlist: key size must be 16, 24 or 32 bytes";
+        assert_eq!(serf("-encrypt YWJj"), Err(bad_key.into()));
+        // Magic byte, map header, one-byte key with its header, value header of three bytes: 7 bytes and the value.
+        assert_eq!(serf(&tag(505)), Ok(()));
+        assert_eq!(serf(&tag(506)), Err(too_long.into()));
+    }
+}

@@ -1,0 +1,123 @@
+//! One source of agent settings (a file, or the flags), and the table of configuration keys.
+
+use std::collections::BTreeMap;
+
+/// What one source says; what it leaves open keeps the value of the sources before it.
+///
+/// Text that is empty and numbers that are zero count as left open, as in the original.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) node_name: Vec<u8>,
+    pub(crate) bind: String,
+    pub(crate) advertise: String,
+    pub(crate) encrypt_key: String,
+    pub(crate) event_handlers: Vec<String>,
+    pub(crate) start_join: Vec<String>,
+    pub(crate) replay_on_join: bool,
+    pub(crate) log_level: String,
+    pub(crate) profile: String,
+    pub(crate) protocol: i64,
+    pub(crate) role: Vec<u8>,
+    pub(crate) rpc_addr: String,
+    pub(crate) rpc_auth: String,
+    pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) retry_join: Vec<String>,
+    /// Nanoseconds, as are the four durations below.
+    pub(crate) retry_interval: i64,
+    pub(crate) retry_max_attempts: i64,
+    pub(crate) enable_compression: Option<bool>,
+    pub(crate) broadcast_timeout: i64,
+    pub(crate) leave_on_terminate: bool,
+    pub(crate) skip_leave_on_interrupt: bool,
+    pub(crate) reconnect_interval: i64,
+    pub(crate) reconnect_timeout: i64,
+    pub(crate) tombstone_timeout: i64,
+    pub(crate) disable_name_resolution: bool,
+    pub(crate) disable_coordinates: bool,
+    pub(crate) query_size_limit: i64,
+    pub(crate) query_response_size_limit: i64,
+    pub(crate) user_event_size_limit: i64,
+    pub(crate) validate_node_names: bool,
+    /// The keys of settings that were switched on and that this release cannot honour.
+    pub(crate) unavailable: Vec<&'static str>,
+}
+
+/// Where the value of a key goes, and so of which type it must be.
+pub(crate) enum Slot<'a> {
+    Text(&'a mut String),
+    Bytes(&'a mut Vec<u8>),
+    Switch(&'a mut bool),
+    OptionalSwitch(&'a mut Option<bool>),
+    Integer(&'a mut i64),
+    /// Text with a duration in it.
+    Duration(&'a mut i64),
+    List(&'a mut Vec<String>),
+    Map(&'a mut BTreeMap<Vec<u8>, Vec<u8>>),
+    /// A setting that this release cannot honour: its type is checked, and that it was given is noted.
+    Unavailable(Kind, &'a mut Vec<&'static str>),
+    /// Accepted and without effect, as in the original unless another setting asks for it.
+    Ignored,
+}
+
+/// The type of a setting that this release cannot honour.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Text,
+    Switch,
+    Table,
+}
+
+/// A configuration key and the place of its value.
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) slot: for<'a> fn(&'a mut Settings) -> Slot<'a>,
+}
+
+const fn key(name: &'static str, slot: for<'a> fn(&'a mut Settings) -> Slot<'a>) -> Key {
+    Key { name, slot }
+}
+
+/// Every key of a configuration file. Durations stand in the order in which the original reads them.
+pub(crate) const KEYS: [Key; 41] = [
+    key("node_name", |s| Slot::Bytes(&mut s.node_name)),
+    key("bind", |s| Slot::Text(&mut s.bind)),
+    key("interface", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("advertise", |s| Slot::Text(&mut s.advertise)),
+    key("discover", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("mdns", |s| Slot::Unavailable(Kind::Table, &mut s.unavailable)),
+    key("encrypt_key", |s| Slot::Text(&mut s.encrypt_key)),
+    key("keyring_file", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("event_handlers", |s| Slot::List(&mut s.event_handlers)),
+    key("start_join", |s| Slot::List(&mut s.start_join)),
+    key("replay_on_join", |s| Slot::Switch(&mut s.replay_on_join)),
+    key("log_level", |s| Slot::Text(&mut s.log_level)),
+    key("profile", |s| Slot::Text(&mut s.profile)),
+    key("protocol", |s| Slot::Integer(&mut s.protocol)),
+    key("role", |s| Slot::Bytes(&mut s.role)),
+    key("rpc_addr", |s| Slot::Text(&mut s.rpc_addr)),
+    key("rpc_auth", |s| Slot::Text(&mut s.rpc_auth)),
+    key("snapshot_path", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("rejoin_after_leave", |s| Slot::Unavailable(Kind::Switch, &mut s.unavailable)),
+    key("tags", |s| Slot::Map(&mut s.tags)),
+    key("tags_file", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("enable_syslog", |s| Slot::Unavailable(Kind::Switch, &mut s.unavailable)),
+    key("syslog_facility", |_| Slot::Ignored),
+    key("retry_join", |s| Slot::List(&mut s.retry_join)),
+    key("retry_max_attempts", |s| Slot::Integer(&mut s.retry_max_attempts)),
+    key("enable_compression", |s| Slot::OptionalSwitch(&mut s.enable_compression)),
+    key("leave_on_terminate", |s| Slot::Switch(&mut s.leave_on_terminate)),
+    key("skip_leave_on_interrupt", |s| Slot::Switch(&mut s.skip_leave_on_interrupt)),
+    key("reconnect_interval", |s| Slot::Duration(&mut s.reconnect_interval)),
+    key("reconnect_timeout", |s| Slot::Duration(&mut s.reconnect_timeout)),
+    key("tombstone_timeout", |s| Slot::Duration(&mut s.tombstone_timeout)),
+    key("retry_interval", |s| Slot::Duration(&mut s.retry_interval)),
+    key("broadcast_timeout", |s| Slot::Duration(&mut s.broadcast_timeout)),
+    key("disable_name_resolution", |s| Slot::Switch(&mut s.disable_name_resolution)),
+    key("disable_coordinates", |s| Slot::Switch(&mut s.disable_coordinates)),
+    key("statsite_addr", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("statsd_addr", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("query_size_limit", |s| Slot::Integer(&mut s.query_size_limit)),
+    key("query_response_size_limit", |s| Slot::Integer(&mut s.query_response_size_limit)),
+    key("user_event_size_limit", |s| Slot::Integer(&mut s.user_event_size_limit)),
+    key("validate_node_names", |s| Slot::Switch(&mut s.validate_node_names)),
+];

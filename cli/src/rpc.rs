@@ -1,0 +1,236 @@
+//! The connection of a command to an agent: blocking, one request at a time, records in between.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use villein_core::msgpack::Value;
+use villein_core::rpc::{self, Body, Incoming, Member, Request, Stats};
+
+use crate::go;
+
+/// Longest time that connecting may take, or that a request may wait for room in the connection. Answers may take any
+/// time: a join or a leave is answered when it is done.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where an agent listens that was not told otherwise.
+const ADDRESS: &str = "127.0.0.1:7373";
+
+/// Bytes taken from the connection at once; the answer about a thousand members comes in few steps.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Where the agent is, and how to be let in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RpcArgs {
+    /// RPC address of the agent. By default what SERF_RPC_ADDR holds, else 127.0.0.1:7373.
+    #[arg(long, value_name = "ADDR")]
+    rpc_addr: Option<String>,
+    /// Token that the agent asks for. By default what SERF_RPC_AUTH holds, else none.
+    #[arg(long, value_name = "TOKEN")]
+    rpc_auth: Option<OsString>,
+}
+
+impl RpcArgs {
+    /// A flag wins over the environment, even when it is empty; an empty variable counts as unset.
+    fn address(&self) -> String {
+        let variable = || std::env::var_os("SERF_RPC_ADDR").filter(|value| !value.is_empty());
+        let address = || variable().map_or_else(|| ADDRESS.into(), |value| value.to_string_lossy().into_owned());
+        self.rpc_addr.clone().unwrap_or_else(address)
+    }
+
+    /// The token, where there is one.
+    fn token(&self) -> Option<Vec<u8>> {
+        let token = self.rpc_auth.clone().or_else(|| std::env::var_os("SERF_RPC_AUTH"));
+        token.map(OsString::into_encoded_bytes).filter(|token| !token.is_empty())
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RpcError {
+    /// The agent says why.
+    Refused(Vec<u8>),
+    /// The agent closed the connection, or what it sent is not the protocol.
+    Closed,
+    /// The request could not be sent.
+    Unsent(String),
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(text) => f.write_str(&String::from_utf8_lossy(text)),
+            Self::Closed => f.write_str("client closed"),
+            Self::Unsent(text) => f.write_str(text),
+        }
+    }
+}
+
+/// What comes without being asked for, again and again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Record {
+    /// A line of the agent's log.
+    Log(Vec<u8>),
+    /// The fields of an event.
+    Event(Vec<(Value, Value)>),
+}
+
+/// An agent that has let us in.
+pub(crate) struct Client {
+    agent: TcpStream,
+    protocol: rpc::Client,
+    /// Whose records are log lines; all others are events.
+    monitor_seq: Option<u64>,
+    /// Records that came while a reply was awaited.
+    waiting: VecDeque<(u64, Value)>,
+}
+
+impl Client {
+    /// Connects, shakes hands and authenticates. The error is the command's whole sentence.
+    pub(crate) fn connect(args: &RpcArgs) -> Result<Self, String> {
+        let failed = |error: &dyn fmt::Display| format!("Error connecting to Serf agent: {error}");
+        let agent = go::net::dial_tcp(&args.address(), TIMEOUT).map_err(|error| failed(&error))?;
+        let set_up = agent.set_write_timeout(Some(TIMEOUT)).and_then(|()| agent.set_nodelay(true));
+        set_up.map_err(|error| failed(&go::os_error(&error)))?;
+        let mut client = Self { agent, protocol: rpc::Client::new(), monitor_seq: None, waiting: VecDeque::new() };
+        client.ask(&Request::Handshake { version: rpc::VERSION }).map_err(|error| failed(&error))?;
+        if let Some(key) = args.token() {
+            client.ask(&Request::Auth { key }).map_err(|error| failed(&error))?;
+        }
+        Ok(client)
+    }
+
+    /// The members that match: texts are regular expressions, which the agent evaluates; an empty status or name
+    /// matches all.
+    pub(crate) fn members_filtered(
+        &mut self,
+        tags: BTreeMap<Vec<u8>, Vec<u8>>,
+        status: Vec<u8>,
+        name: Vec<u8>,
+    ) -> Result<Vec<Member>, RpcError> {
+        let tags = tags.into_iter().collect();
+        match self.ask(&Request::MembersFiltered { tags, status, name })? {
+            Body::Members(members) => Ok(members),
+            Body::None | Body::Joined(_) | Body::Stats(_) | Body::Keys(_) | Body::Coordinate(_) => {
+                Err(RpcError::Closed)
+            }
+        }
+    }
+
+    /// What the agent tells of itself, by section.
+    pub(crate) fn stats(&mut self) -> Result<Stats, RpcError> {
+        match self.ask(&Request::Stats)? {
+            Body::Stats(stats) => Ok(stats),
+            Body::None | Body::Joined(_) | Body::Members(_) | Body::Keys(_) | Body::Coordinate(_) => {
+                Err(RpcError::Closed)
+            }
+        }
+    }
+
+    /// Joins through the given addresses; how many were contacted.
+    pub(crate) fn join(&mut self, existing: Vec<Vec<u8>>, replay: bool) -> Result<i64, RpcError> {
+        match self.ask(&Request::Join { existing, replay })? {
+            Body::Joined(contacted) => Ok(contacted),
+            Body::None | Body::Members(_) | Body::Stats(_) | Body::Keys(_) | Body::Coordinate(_) => {
+                Err(RpcError::Closed)
+            }
+        }
+    }
+
+    /// Returns when the agent has left its cluster.
+    pub(crate) fn leave(&mut self) -> Result<(), RpcError> {
+        self.ask(&Request::Leave).map(drop)
+    }
+
+    /// Turns a failed member into one that has left.
+    pub(crate) fn force_leave(&mut self, node: Vec<u8>, prune: bool) -> Result<(), RpcError> {
+        self.ask(&Request::ForceLeave { node, prune }).map(drop)
+    }
+
+    /// Subscribes to all events.
+    pub(crate) fn stream(&mut self) -> Result<(), RpcError> {
+        self.ask(&Request::Stream { kind: b"*".to_vec() }).map(drop)
+    }
+
+    /// Subscribes to the agent's log.
+    pub(crate) fn monitor(&mut self, level: Vec<u8>) -> Result<(), RpcError> {
+        let seq = self.send(&Request::Monitor { level })?;
+        self.monitor_seq = Some(seq);
+        self.reply(seq).map(drop)
+    }
+
+    /// The next event or log line; `None` when the agent is gone.
+    pub(crate) fn next_record(&mut self) -> Option<Record> {
+        let (seq, value) = match self.waiting.pop_front() {
+            Some(waiting) => waiting,
+            None => loop {
+                match self.incoming().ok()? {
+                    Incoming::Record { seq, value } => break (seq, value),
+                    // The reply to a request that is over; there is nobody to hand it to.
+                    Incoming::Reply { .. } => {}
+                }
+            },
+        };
+        if self.monitor_seq == Some(seq) {
+            return match value.get("Log") {
+                Some(Value::Text(line) | Value::Blob(line)) => Some(Record::Log(line.clone())),
+                Some(_) | None => None,
+            };
+        }
+        match value {
+            Value::Map(fields) => Some(Record::Event(fields)),
+            Value::Nil
+            | Value::Bool(_)
+            | Value::Uint(_)
+            | Value::Int(_)
+            | Value::Float(_)
+            | Value::Text(_)
+            | Value::Blob(_)
+            | Value::Array(_) => None,
+        }
+    }
+
+    /// Sends a request and waits for its reply, however long that takes.
+    fn ask(&mut self, request: &Request) -> Result<Body, RpcError> {
+        let seq = self.send(request)?;
+        self.reply(seq)
+    }
+
+    fn send(&mut self, request: &Request) -> Result<u64, RpcError> {
+        let (seq, bytes) = self.protocol.request(request);
+        self.agent.write_all(&bytes).map_err(|error| RpcError::Unsent(go::os_error(&error)))?;
+        Ok(seq)
+    }
+
+    fn reply(&mut self, wanted: u64) -> Result<Body, RpcError> {
+        loop {
+            match self.incoming()? {
+                Incoming::Reply { seq, error, body } if seq == wanted => {
+                    return if error.is_empty() { Ok(body) } else { Err(RpcError::Refused(error)) };
+                }
+                // An agent that wants a token sends the header of a refusal twice.
+                Incoming::Reply { .. } => {}
+                Incoming::Record { seq, value } => self.waiting.push_back((seq, value)),
+            }
+        }
+    }
+
+    /// Reads until something has come whole.
+    fn incoming(&mut self) -> Result<Incoming, RpcError> {
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            if let Some(incoming) = self.protocol.next_incoming().map_err(|_| RpcError::Closed)? {
+                return Ok(incoming);
+            }
+            match self.agent.read(&mut buffer) {
+                Ok(0) => return Err(RpcError::Closed),
+                Ok(came) => self.protocol.receive(&buffer[..came]),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(RpcError::Closed),
+            }
+        }
+    }
+}
