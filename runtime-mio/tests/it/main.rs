@@ -1,1 +1,1 @@
-//! x
+//! Agents on loopback addresses.
