@@ -206,19 +206,17 @@ impl Network {
         let done = match action {
             StreamAction::Connect(to) => self.streams.connect(id, to, registry),
             StreamAction::Write(frame) => self.streams.write(id, frame),
-            StreamAction::Finish => {
-                self.streams.finish(id, finish_by);
-                Ok(())
-            }
-            StreamAction::Abort => {
-                self.streams.abort(id);
+            StreamAction::Finish | StreamAction::Abort => {
+                // No more events of it are wanted, those that wait included.
+                self.told.retain(|told| !told.is_of(id));
+                if action == StreamAction::Finish {
+                    self.streams.finish(id, finish_by);
+                } else {
+                    self.streams.abort(id);
+                }
                 Ok(())
             }
         };
-        // What was noted of a stream that is now gone is not wanted any more.
-        if !self.told.is_empty() && !self.streams.is_wanted(id) {
-            self.told.retain(|told| !told.is_of(id));
-        }
         done.err().map(|error| Answer::StreamFailed(id, error))
     }
 

@@ -57,3 +57,26 @@ pub fn die_of_broken_pipe() {
     // Only fails for a number that is no signal.
     let _ = signal_hook::low_level::emulate_default_handler(SIGPIPE);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::time::Duration;
+
+    #[test]
+    fn signals_of_the_process_wake_the_loop() {
+        let mut poll = Poll::new().expect("a poll");
+        let mut signals = Signals::listen(poll.registry(), Token(0)).expect("listens");
+        for number in [SIGUSR1, SIGUSR2, SIGHUP] {
+            signal_hook::low_level::raise(number).expect("is raised");
+        }
+        let mut events = Events::with_capacity(1);
+        let woken = poll.poll(&mut events, Some(Duration::from_secs(10)));
+        // A signal may also interrupt the wait itself.
+        assert!(woken.is_err() || !events.is_empty());
+        assert_eq!(signals.take().collect::<Vec<_>>(), [Signal::Hangup]);
+        signal_hook::low_level::raise(SIGTERM).expect("is raised");
+        assert_eq!(signals.take().collect::<Vec<_>>(), [Signal::Terminate]);
+    }
+}

@@ -188,11 +188,6 @@ impl Streams {
         !self.ready.is_empty()
     }
 
-    /// Whether the core still wants to hear of a stream.
-    pub(crate) fn is_wanted(&self, id: StreamId) -> bool {
-        self.open.get(&id).is_some_and(|stream| stream.finish_by.is_none())
-    }
-
     /// The system says that the socket can be written to: whether it is connected now, or has failed.
     pub(crate) fn writable(&mut self, id: StreamId) -> Option<Result<(), StreamError>> {
         let stream = self.open.get_mut(&id)?;
@@ -391,7 +386,7 @@ mod tests {
         let mut text = String::new();
         peer.read_to_string(&mut text).expect("arrives");
         assert_eq!(text, "hello world");
-        assert!(!streams.is_wanted(id) && streams.open.is_empty());
+        assert!(streams.open.is_empty());
     }
 
     #[test]
@@ -464,7 +459,7 @@ mod tests {
             }
         }
         assert_eq!(result, Err(StreamError::Other(rustix::io::Errno::NOBUFS.raw_os_error())));
-        assert!(!streams.is_wanted(id));
+        assert!(streams.open.is_empty());
         drop(peer);
     }
 
