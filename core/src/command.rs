@@ -127,7 +127,9 @@ impl fmt::Display for ExchangeError {
             Self::TimedOut => f.write_str("i/o timeout"),
             Self::Wire(error) => error.fmt(f),
             Self::Remote(text) => write!(f, "remote error: {text}"),
-            Self::Incompatible { node } => write!(f, "Node '{node}' speaks protocol versions that are incompatible with ours"),
+            Self::Incompatible { node } => {
+                write!(f, "Node '{node}' speaks protocol versions that are incompatible with ours")
+            }
             Self::Busy => f.write_str("too many streams are open"),
         }
     }

@@ -328,7 +328,12 @@ impl SwimConfig {
             ("gossip_nodes", u64::from(self.gossip_nodes), 0, 64),
             ("packet_bytes", self.packet_bytes as u64, 512, limits::DATAGRAM_BYTES_MAX as u64 - 1024),
             ("awareness_max", u64::from(self.lifeguard.awareness_max), 1, 64),
-            ("confirmations_needed", u64::from(self.lifeguard.confirmations_needed.unwrap_or(0)), 0, u64::from(CONFIRMATIONS_MAX)),
+            (
+                "confirmations_needed",
+                u64::from(self.lifeguard.confirmations_needed.unwrap_or(0)),
+                0,
+                u64::from(CONFIRMATIONS_MAX),
+            ),
         ] {
             if value < min || value > max {
                 return Err(ConfigError::Range { what, value, min, max });
@@ -336,7 +341,12 @@ impl SwimConfig {
         }
         let derived = u64::from(self.suspicion_mult.saturating_sub(2));
         if self.lifeguard.confirmations_needed.is_none() && derived > u64::from(CONFIRMATIONS_MAX) {
-            return Err(ConfigError::Range { what: "suspicion_mult - 2", value: derived, min: 0, max: u64::from(CONFIRMATIONS_MAX) });
+            return Err(ConfigError::Range {
+                what: "suspicion_mult - 2",
+                value: derived,
+                min: 0,
+                max: u64::from(CONFIRMATIONS_MAX),
+            });
         }
         Ok(())
     }

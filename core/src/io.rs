@@ -195,7 +195,7 @@ pub struct StreamId(pub u64);
 impl StreamId {
     /// Whether the core opened it.
     pub const fn is_ours(self) -> bool {
-        self.0 % 2 == 0
+        self.0.is_multiple_of(2)
     }
 }
 

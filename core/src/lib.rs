@@ -11,8 +11,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod broadcasts;
 pub mod command;
 pub mod config;
+mod ctx;
 pub mod event;
 pub mod identity;
 pub mod io;
@@ -21,10 +23,13 @@ pub mod lamport;
 pub mod limits;
 pub mod log;
 pub mod map;
+pub mod msgpack;
 pub mod node;
 pub mod rng;
+pub mod rpc;
 pub mod scale;
 pub mod serf;
+pub mod swim;
 pub mod time;
 pub mod timers;
 pub mod types;

@@ -18,6 +18,8 @@ pub const META_BYTES_ACCEPTED: usize = 4_096;
 pub const NAME_BYTES_MAX: usize = 512;
 /// Bytes of an ack's payload: a coordinate takes about 110.
 pub const ACK_PAYLOAD_BYTES_MAX: usize = 512;
+/// Bytes of the text with which an acceptor refuses a stream (gossip-wire.md 2.4).
+pub const ERROR_BYTES_MAX: usize = 1_024;
 /// Bytes of a label (gossip-wire.md 1.1).
 pub const LABEL_BYTES_MAX: usize = 255;
 /// Keys on a ring; every wrong packet costs one trial per key.
@@ -56,5 +58,7 @@ pub const COALESCED_MAX: usize = 16_384;
 pub const PUSH_PULL_NODES_MAX: usize = 1_048_576;
 /// An incarnation from here on is not believed: an honest one grows by one at a time (protocol.md 3.2, U-13).
 pub const INCARNATION_SUSPICIOUS: u32 = 1 << 31;
+/// Forgotten members whose last incarnation is remembered (protocol.md 3.2, U-05 and U-18).
+pub const TOMBSTONES_MAX: usize = 65_536;
 /// Longest interval or timeout that a configuration may ask for.
 pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);

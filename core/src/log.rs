@@ -27,15 +27,30 @@ pub enum Level {
     Err,
 }
 
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Level {
+    /// Every level, the least first.
+    pub const ALL: [Self; 5] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Err];
+
+    /// The level of that name, in capitals.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
+
+    /// Its name, in capitals.
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::Trace => "TRACE",
             Self::Debug => "DEBUG",
             Self::Info => "INFO",
             Self::Warn => "WARN",
             Self::Err => "ERR",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -111,6 +126,8 @@ pub enum Log {
     RetryJoinExhausted,
     /// A failed member is contacted again.
     Reconnect(Name, SocketAddr),
+    /// A failed member did not answer.
+    ReconnectFailed(SocketAddr, String),
     /// The dice said not to reconnect now.
     ReconnectThrottled,
     /// A member that is leaving still answers and counts as alive again.
@@ -166,6 +183,7 @@ impl Log {
             | Self::PushPullStart(..)
             | Self::StreamFrom(_)
             | Self::Message(..)
+            | Self::ReconnectFailed(..)
             | Self::ReconnectThrottled => Level::Debug,
             Self::Conflict { .. }
             | Self::OwnNameConflict(_)
@@ -205,7 +223,10 @@ impl fmt::Display for Log {
             ),
             Self::PingFailed(name) => write!(f, "memberlist: Failed ping: {name} (timeout reached)"),
             Self::Conflict { name, mine, theirs, state } => {
-                write!(f, "memberlist: Conflicting address for {name}. Mine: {mine} Theirs: {theirs} Old state: {state}")
+                write!(
+                    f,
+                    "memberlist: Conflicting address for {name}. Mine: {mine} Theirs: {theirs} Old state: {state}"
+                )
             }
             Self::NameConflict(name, one, other) => {
                 write!(f, "serf: Name conflict for '{name}' both {one} and {other} are claiming")
@@ -236,6 +257,7 @@ impl fmt::Display for Log {
             }
             Self::RetryJoinExhausted => f.write_str("agent: maximum retry join attempts made, exiting"),
             Self::Reconnect(name, to) => write!(f, "serf: attempting reconnect to {name} {to}"),
+            Self::ReconnectFailed(to, why) => write!(f, "serf: reconnect to {to} failed: {why}"),
             Self::ReconnectThrottled => f.write_str("serf: forgoing reconnect for random throttling"),
             Self::LeavingReverted(name) => {
                 write!(f, "serf: {name} is said to be leaving but still answers: it is alive again")

@@ -1,20 +1,74 @@
-//! The node.
+//! The node: routes one input, owns everything, holds no rule.
 
+use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::command::ExchangeError;
 use crate::config::{Config, ConfigError};
-use crate::event::MemberInfo;
-use crate::identity::Interner;
-use crate::io::{Deadline, Input, Output, Saved};
+use crate::ctx::{Ctx, Queues};
+use crate::event::{MemberInfo, Status};
+use crate::identity::{Identity, Interner};
+use crate::io::{Deadline, Input, Output, Saved, Stimulus, StreamEvent, StreamId};
+use crate::keyring::Keyring;
 use crate::lamport::LamportTime;
-use crate::rng::Seed;
+use crate::log::Log;
+use crate::map::HashKey;
+use crate::rng::{Purpose, Rng, Seed};
+use crate::serf::Serf;
+use crate::swim::member::{Member, Table};
+use crate::swim::{ExchangeKind, StreamStep, Swim, gossip_phase};
 use crate::time::Time;
-use crate::types::Incarnation;
-use crate::wire::SwimState;
+use crate::timers::Timers;
+use crate::types::{GossipAddr, Incarnation, Name};
+use crate::wire::{Envelope, Message, PushPull, StreamMessage, SwimState, WireError, native};
 
 /// A member of a cluster, as a pure function of its inputs.
-pub struct Node;
+///
+/// The contract: one input, all outputs, a later deadline. `handle` first fires every timer that is due, in
+/// (deadline, insertion) order, then applies the stimulus; on return [`Node::next_deadline`] is later than the input.
+/// Bytes from outside never make it panic, allocate without a bound, or return an error.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Node {
+    config: Config,
+    table: Table,
+    timers: Timers,
+    rng: Rng,
+    keyring: Keyring,
+    queues: Queues,
+    swim: Swim,
+    serf: Serf,
+    now: Time,
+    started: bool,
+    rejected: Rejected,
+    #[serde(skip)]
+    scratch: Scratch,
+}
+
+/// Packets from outside that could not be used; at most one log line a second.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Rejected {
+    total: u64,
+    unlogged: u64,
+    logged_at: Option<Time>,
+}
+
+/// Buffers that are reused from input to input.
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    bytes: Vec<u8>,
+    messages: Vec<Message>,
+}
+
+const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The format of a checkpoint; a checkpoint of another one is refused.
+const CHECKPOINT_VERSION: u16 = 1;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,38 +114,371 @@ pub struct Stats {
 
 /// An invariant that does not hold (protocol.md 3.1): a defect of the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation(pub alloc::string::String);
+pub struct Violation(pub String);
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Why a checkpoint cannot be restored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RestoreError;
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestoreError {
+    /// The bytes are no checkpoint, or are cut short.
+    Malformed,
+    /// The checkpoint has another format.
+    Version(u16),
+}
+
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the bytes are no checkpoint of this version")
+        match self {
+            Self::Malformed => f.write_str("the bytes are no checkpoint"),
+            Self::Version(version) => {
+                write!(f, "the checkpoint has format {version}, this build reads {CHECKPOINT_VERSION}")
+            }
+        }
     }
 }
 
 impl Node {
-    /// Makes a node.
-    pub fn new(config: Config, seed: Seed, at: Time, saved: Saved) -> Result<Self, ConfigError> { let _ = (config, seed, at, saved); unimplemented!() }
-    /// Handles one input.
-    pub fn handle(&mut self, input: Input<'_>) -> Vec<Output> { let mut out = Vec::new(); self.handle_into(input, &mut out); out }
-    /// Same, into the caller's Vec.
-    pub fn handle_into(&mut self, input: Input<'_>, out: &mut Vec<Output>) { let _ = (input, out); unimplemented!() }
-    /// Next deadline.
-    pub fn next_deadline(&self) -> Option<Deadline> { unimplemented!() }
-    /// Whole state.
-    pub fn checkpoint(&self) -> Vec<u8> { unimplemented!() }
-    /// Restore.
-    pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> { Self::restore_in(bytes, Interner::default()) }
-    /// Restore sharing identities with others of the process.
-    pub fn restore_in(bytes: &[u8], interner: Interner) -> Result<Self, RestoreError> { let _ = (bytes, interner); unimplemented!() }
-    /// Every member, sorted by name.
-    pub fn members(&self) -> Vec<MemberView> { unimplemented!() }
-    /// Numbers.
-    pub fn stats(&self) -> Stats { unimplemented!() }
+    /// Makes a node that starts at `at`. Its first outputs come from the first [`Node::handle`].
+    ///
+    /// # Errors
+    /// A value of the configuration is out of its range, or a simulated seed stands together with keys.
+    pub fn new(config: Config, seed: Seed, at: Time, saved: Saved) -> Result<Self, ConfigError> {
+        config.validate()?;
+        if seed.is_simulated() && !config.keys.is_empty() && !config.simulation {
+            return Err(ConfigError::SimulatedSeedWithKeys);
+        }
+        let mut rng = Rng::new(seed);
+        let hash_key = HashKey(rng.next_u64(Purpose::HashKey), rng.next_u64(Purpose::HashKey));
+        let identity = config.interner.share(Identity {
+            name: config.name.clone(),
+            addr: config.advertise,
+            meta: crate::serf::tags::encode(&config.tags),
+            versions: config.versions,
+        });
+        let mut table = Table::new(hash_key, identity, at);
+        let mut timers = Timers::default();
+        let mut queues = Queues::new(gossip_phase(&mut rng, config.swim.gossip_interval, at));
+        let keyring = Keyring::new(config.keys.clone());
+        let mut out = Vec::new();
+        let mut ctx = Ctx {
+            now: at,
+            config: &config,
+            table: &mut table,
+            timers: &mut timers,
+            rng: &mut rng,
+            queues: &mut queues,
+            keyring: &keyring,
+            out: &mut out,
+        };
+        let swim = Swim::new(&mut ctx, saved.incarnation.unwrap_or_default());
+        let serf = Serf::new(&mut ctx);
+        Ok(Self {
+            config,
+            table,
+            timers,
+            rng,
+            keyring,
+            queues,
+            swim,
+            serf,
+            now: at,
+            started: false,
+            rejected: Rejected::default(),
+            scratch: Scratch::default(),
+        })
+    }
+
+    /// Handles one input and returns everything that follows from it.
+    pub fn handle(&mut self, input: Input<'_>) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.handle_into(input, &mut out);
+        out
+    }
+
+    /// Same as [`Node::handle`], appending to the caller's `out`.
+    pub fn handle_into(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
+        // A driver's clock that goes back must not take ours with it.
+        self.now = self.now.max(input.at);
+        if !self.started {
+            self.started = true;
+            self.with(out, |ctx, swim, _| swim.bootstrap(ctx));
+            self.settle(out);
+        }
+        self.fire(out);
+        self.apply(input.stimulus, out);
+        self.settle(out);
+        // A resumed activity has timers that have come due meanwhile.
+        self.fire(out);
+    }
+
+    fn fire(&mut self, out: &mut Vec<Output>) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            self.with(out, |ctx, swim, serf| {
+                swim.on_timer(ctx, timer);
+                serf.on_timer(ctx, swim, timer);
+            });
+            self.settle(out);
+        }
+    }
+
+    fn apply(&mut self, stimulus: Stimulus<'_>, out: &mut Vec<Output>) {
+        match stimulus {
+            // Nothing is made durable on which something waits.
+            Stimulus::Tick | Stimulus::Persisted { .. } => (),
+            Stimulus::Datagram { from, bytes } => self.on_datagram(from, bytes, out),
+            Stimulus::SendFailed { to, activity } => {
+                self.with(out, |ctx, swim, _| swim.on_send_failed(ctx, to, activity));
+            }
+            Stimulus::Stream { id, event } => self.on_stream(id, event, out),
+            Stimulus::Resolved { id, result } => {
+                self.with(out, |ctx, swim, serf| serf.on_resolved(ctx, swim, id, result));
+            }
+            Stimulus::Stalled { activity } => self.timers.stall(activity),
+            Stimulus::Resumed { activity } => self.timers.resume(activity),
+            Stimulus::Entropy { bytes } => self.rng.mix_nonce(&bytes),
+            Stimulus::Command { id, command } => {
+                self.with(out, |ctx, swim, serf| serf.on_command(ctx, swim, id, command));
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
+        let Scratch { bytes: mut scratch, mut messages } = core::mem::take(&mut self.scratch);
+        let envelope = Envelope { keyring: &self.keyring, label: &self.config.label };
+        match native::open_packet_with(bytes, envelope, &mut scratch, &mut messages) {
+            Ok(0) => (),
+            Ok(bad) => self.reject(from, WireError::Malformed, u64::from(bad), out),
+            Err(error) => self.reject(from, error, 1, out),
+        }
+        for message in messages.drain(..) {
+            self.with(out, |ctx, swim, serf| match message {
+                Message::Serf(message) => serf.on_message(ctx, message),
+                Message::Ping(_)
+                | Message::IndirectPing(_)
+                | Message::Ack(_)
+                | Message::Nack(_)
+                | Message::Suspect(_)
+                | Message::Alive(_)
+                | Message::Dead(_) => swim.on_message(ctx, from, message),
+            });
+            self.settle(out);
+        }
+        self.scratch = Scratch { bytes: scratch, messages };
+    }
+
+    /// Counts what could not be used and says so, at most once a second.
+    fn reject(&mut self, from: SocketAddr, error: WireError, count: u64, out: &mut Vec<Output>) {
+        let now = self.now;
+        let rejected = &mut self.rejected;
+        rejected.total = rejected.total.saturating_add(count);
+        if rejected.logged_at.is_some_and(|last| now.since(last) < REJECTED_LOG_INTERVAL) {
+            rejected.unlogged = rejected.unlogged.saturating_add(count);
+            return;
+        }
+        rejected.logged_at = Some(now);
+        if rejected.unlogged > 0 {
+            out.push(Output::Log(Box::new(Log::RejectedMore(core::mem::take(&mut rejected.unlogged)))));
+        }
+        out.push(Output::Log(Box::new(Log::Rejected(from, error))));
+    }
+
+    fn on_stream(&mut self, id: StreamId, event: StreamEvent<'_>, out: &mut Vec<Output>) {
+        self.with(out, |ctx, swim, serf| match swim.streams().on_event(ctx, id, event) {
+            StreamStep::Done => (),
+            StreamStep::Ping(id, ping) => {
+                if ping.node == ctx.config.name {
+                    swim.streams().answer(ctx, id, &StreamMessage::Ack(ping.seq));
+                } else {
+                    swim.streams().abort(ctx, id);
+                }
+            }
+            StreamStep::Ack(seq) => swim.on_stream_ack(seq),
+            StreamStep::SendState(id, exchange) => {
+                let addr = GossipAddr::from(exchange.to);
+                let nodes = swim.local_nodes(ctx, |member| member.identity.addr == addr);
+                let join = exchange.kind != ExchangeKind::Periodic;
+                let state = PushPull { join, nodes, serf: serf.local_state(ctx) };
+                swim.streams().send(ctx, id, &StreamMessage::PushPull(state));
+            }
+            StreamStep::AnswerState(id, from, state) => answer_state(ctx, swim, serf, id, from, state),
+            StreamStep::State(exchange, state) => {
+                let result = merge(ctx, swim, serf, state);
+                swim.streams().note(exchange, result);
+            }
+        });
+    }
+
+    /// Carries events between the layers until there are none.
+    fn settle(&mut self, out: &mut Vec<Output>) {
+        self.with(out, |ctx, swim, serf| {
+            loop {
+                let events = swim.take_events();
+                let finished = ctx.queues.take_finished();
+                let outcomes = swim.streams().take_outcomes();
+                if events.is_empty() && finished.is_empty() && outcomes.is_empty() {
+                    return;
+                }
+                for event in events {
+                    serf.on_swim_event(ctx, event);
+                }
+                for waiter in finished {
+                    serf.on_broadcast_end(ctx, swim, waiter);
+                }
+                for outcome in outcomes {
+                    let to = outcome.exchange.to;
+                    match outcome.exchange.kind {
+                        ExchangeKind::Periodic => swim.on_periodic_end(ctx, to, &outcome.result),
+                        ExchangeKind::Join => serf.on_join_exchange(ctx, swim, to, outcome.result),
+                        ExchangeKind::Reconnect => serf.on_reconnect_end(ctx, to, &outcome.result),
+                    }
+                }
+            }
+        });
+    }
+
+    /// Lends the node's values to both layers.
+    fn with(&mut self, out: &mut Vec<Output>, act: impl FnOnce(&mut Ctx<'_>, &mut Swim, &mut Serf)) {
+        let mut ctx = Ctx {
+            now: self.now,
+            config: &self.config,
+            table: &mut self.table,
+            timers: &mut self.timers,
+            rng: &mut self.rng,
+            queues: &mut self.queues,
+            keyring: &self.keyring,
+            out,
+        };
+        act(&mut ctx, &mut self.swim, &mut self.serf);
+    }
+
+    /// When the node next wants to be woken; `None`: only by something from outside.
+    pub fn next_deadline(&self) -> Option<Deadline> {
+        self.timers.next()
+    }
+
+    /// The whole state, random streams and keys included: a secret.
+    #[expect(clippy::expect_used, reason = "postcard fails only where a length is not known beforehand; all are")]
+    pub fn checkpoint(&self) -> Vec<u8> {
+        postcard::to_allocvec(&(CHECKPOINT_VERSION, self)).expect("every length is known")
+    }
+
+    /// Makes a node that goes on exactly as the one that made the checkpoint would.
+    ///
+    /// # Errors
+    /// The bytes are no checkpoint of this format.
+    pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
+        Self::restore_in(bytes, Interner::default())
+    }
+
+    /// Same as [`Node::restore`], sharing member identities with other nodes of the process.
+    ///
+    /// # Errors
+    /// The bytes are no checkpoint of this format.
+    pub fn restore_in(bytes: &[u8], interner: Interner) -> Result<Self, RestoreError> {
+        let (version, rest) = postcard::take_from_bytes::<u16>(bytes).map_err(|_| RestoreError::Malformed)?;
+        if version != CHECKPOINT_VERSION {
+            return Err(RestoreError::Version(version));
+        }
+        let mut node: Self = postcard::from_bytes(rest).map_err(|_| RestoreError::Malformed)?;
+        node.table.rebuild(&interner);
+        node.config.interner = interner;
+        Ok(node)
+    }
+
+    /// Every member that Serf shows, sorted by name.
+    pub fn members(&self) -> Vec<MemberView> {
+        self.table.by_name().into_iter().map(view).collect()
+    }
+
+    /// The member of that name.
+    pub fn member(&self, name: &Name) -> Option<MemberView> {
+        let member = self.table.find(self.table.slot(name)?)?;
+        (member.status != Status::None).then(|| view(member))
+    }
+
+    /// Numbers about the node.
+    pub fn stats(&self) -> Stats {
+        let (failed, left) = self.serf.gone();
+        Stats {
+            members: self.table.entries().filter(|(_, member)| member.status != Status::None).count(),
+            failed,
+            left,
+            health_score: self.swim.health(),
+            member_time: self.serf.clock.time(),
+            event_time: self.serf.event_clock.time(),
+            query_time: self.serf.query_clock.time(),
+            intent_queue: self.queues.intents.len(),
+            event_queue: 0,
+            query_queue: 0,
+            encrypted: !self.keyring.is_empty(),
+            rejected: self.rejected.total,
+        }
+    }
+
     /// The configuration.
-    pub fn config(&self) -> &Config { unimplemented!() }
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Checks the invariants of protocol.md 3.1.
-    pub fn check(&self) -> Result<(), Violation> { unimplemented!() }
+    ///
+    /// # Errors
+    /// The first one that does not hold.
+    pub fn check(&self) -> Result<(), Violation> {
+        self.table.check().map_err(Violation)?;
+        self.swim.check(&self.table, &self.timers).map_err(Violation)?;
+        self.serf.check(&self.table).map_err(Violation)?;
+        if self.swim.health() >= self.config.swim.lifeguard.awareness_max {
+            return Err(Violation(alloc::format!("health score {} is out of range", self.swim.health())));
+        }
+        match self.timers.next() {
+            Some(deadline) if deadline.at <= self.now => Err(Violation(alloc::format!(
+                "{:?} is due at {} and not fired at {}",
+                deadline.why,
+                deadline.at,
+                self.now
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn view(member: &Member) -> MemberView {
+    MemberView {
+        info: member.info(),
+        incarnation: member.incarnation,
+        state: member.state(),
+        status_ltime: member.status_ltime,
+    }
+}
+
+/// Takes a peer's state in, then answers with ours. Merging first lets the answer carry a refutation that the peer's
+/// view has called for, so that two members that have forgotten each other find back in one exchange (U-05).
+fn answer_state(ctx: &mut Ctx<'_>, swim: &mut Swim, serf: &mut Serf, id: StreamId, from: SocketAddr, state: PushPull) {
+    let stale: alloc::collections::BTreeSet<Name> =
+        state.nodes.iter().filter(|node| node.state == SwimState::Alive).map(|node| node.alive.node.clone()).collect();
+    let join = state.join;
+    if let Err(error) = merge(ctx, swim, serf, state) {
+        ctx.log(Log::PushPullFailed(from, alloc::format!("{error}")));
+        let text = alloc::format!("{error}");
+        return swim.streams().answer(ctx, id, &StreamMessage::Error(text));
+    }
+    let nodes = swim.local_nodes(ctx, |member| stale.contains(member.name()));
+    let answer = PushPull { join, nodes, serf: serf.local_state(ctx) };
+    swim.streams().answer(ctx, id, &StreamMessage::PushPull(answer));
+}
+
+/// Both layers take a peer's state in; the upper one hears first what the lower one has found.
+fn merge(ctx: &mut Ctx<'_>, swim: &mut Swim, serf: &mut Serf, state: PushPull) -> Result<(), ExchangeError> {
+    swim.merge(ctx, state.nodes)?;
+    for event in swim.take_events() {
+        serf.on_swim_event(ctx, event);
+    }
+    serf.merge(ctx, state.serf);
+    Ok(())
 }

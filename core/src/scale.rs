@@ -11,7 +11,8 @@ use crate::time::scaled;
 pub fn log10_thousandths(n: u64) -> u64 {
     let Some(digits) = n.checked_ilog10() else { return 0 };
     let unit = 1_u128 << 60;
-    let mut fraction = u128::from(n).saturating_mul(unit).checked_div(u128::from(10_u64.saturating_pow(digits))).unwrap_or(unit);
+    let mut fraction =
+        u128::from(n).saturating_mul(unit).checked_div(u128::from(10_u64.saturating_pow(digits))).unwrap_or(unit);
     let mut result = u64::from(digits);
     for _ in 0..3 {
         let base = fraction;
@@ -87,7 +88,7 @@ mod tests {
     extern crate std;
 
     #[test]
-    #[expect(clippy::float_arithmetic, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "f64 is what is compared with")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "f64 is what is compared with")]
     fn the_integer_logarithm_equals_the_float_one() {
         for n in (1..20_000_u64).chain((20_000..2_000_000).step_by(97)).chain([99_999, 100_000, 999_999, 1_000_000]) {
             assert_eq!(log10_thousandths(n), (1000.0 * (n as f64).log10()) as u64, "n = {n}");
@@ -100,7 +101,9 @@ mod tests {
         for (n, millis) in [(0, 1000), (5, 1000), (10, 1000), (50, 1698), (100, 2000), (500, 2698), (1000, 3000)] {
             assert_eq!(suspicion_min(1, n, second), Duration::from_millis(millis), "n = {n}");
         }
-        for (n, min, max) in [(32, 6_020, 36_120), (128, 8_428, 50_568), (1_000, 12_000, 72_000), (10_000, 16_000, 96_000)] {
+        for (n, min, max) in
+            [(32, 6_020, 36_120), (128, 8_428, 50_568), (1_000, 12_000, 72_000), (10_000, 16_000, 96_000)]
+        {
             let got = suspicion_min(4, n, second);
             assert_eq!((got, got * 6), (Duration::from_millis(min), Duration::from_millis(max)), "n = {n}");
         }
@@ -108,7 +111,17 @@ mod tests {
 
     #[test]
     fn retransmit_limit_has_the_pinned_values() {
-        for (mult, n, want) in [(3, 0, 0), (3, 1, 3), (3, 99, 6), (4, 9, 4), (4, 10, 8), (4, 99, 8), (4, 100, 12), (4, 1000, 16), (4, 9999, 16)] {
+        for (mult, n, want) in [
+            (3, 0, 0),
+            (3, 1, 3),
+            (3, 99, 6),
+            (4, 9, 4),
+            (4, 10, 8),
+            (4, 99, 8),
+            (4, 100, 12),
+            (4, 1000, 16),
+            (4, 9999, 16),
+        ] {
             assert_eq!(retransmit_limit(mult, n), want, "mult {mult}, n = {n}");
         }
     }

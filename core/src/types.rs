@@ -293,12 +293,9 @@ pub mod socket_addr {
     pub fn serialize<S: Serializer>(addr: &SocketAddr, serializer: S) -> Result<S::Ok, S::Error> {
         match addr {
             SocketAddr::V4(addr) => Fields::V4 { ip: addr.ip().octets(), port: addr.port() },
-            SocketAddr::V6(addr) => Fields::V6 {
-                ip: addr.ip().octets(),
-                port: addr.port(),
-                flow: addr.flowinfo(),
-                scope: addr.scope_id(),
-            },
+            SocketAddr::V6(addr) => {
+                Fields::V6 { ip: addr.ip().octets(), port: addr.port(), flow: addr.flowinfo(), scope: addr.scope_id() }
+            }
         }
         .serialize(serializer)
     }

@@ -1,0 +1,4 @@
+//! Tests of whole nodes.
+
+mod cluster;
+mod harness;

@@ -3,6 +3,14 @@
 //! What comes in is turned into plain [`Message`] values once, at the door; nothing behind it knows how they were
 //! encoded.
 
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
@@ -93,3 +101,5 @@ impl fmt::Display for WireError {
         }
     }
 }
+
+impl core::error::Error for WireError {}

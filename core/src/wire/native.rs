@@ -1,27 +1,378 @@
-//! The native encoding.
-use alloc::boxed::Box;
+//! The native encoding: postcard, between agents of this project.
+//!
+//! Messages are decoded through private forms that borrow from the packet, so that no length or count from outside
+//! ever reserves memory; the bounds of `limits.rs` are checked before anything is copied.
+
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
 use alloc::vec::Vec;
-use super::{Envelope, Message, StreamMessage, WireError};
+
+use postcard::ser_flavors::Flavor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{
+    Accused, Ack, Alive, IndirectPing, Intent, Message, NodeState, Ping, PushPull, SerfMessage, SerfState,
+    StreamMessage, SwimState, WireError,
+};
+use crate::lamport::LamportTime;
+use crate::limits;
+use crate::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
+
+mod frame;
+
+pub use frame::{
+    MAGIC, PART_OVERHEAD, Packet, VERSION, open_packet, open_packet_with, open_stream, packet_overhead, seal_packet,
+    seal_stream,
+};
 
 /// Appends one message.
-pub fn encode(message: &Message, out: &mut Vec<u8>) { let _ = (message, out); unimplemented!() }
-/// Bytes of a packet that are no messages.
-pub fn packet_overhead(envelope: Envelope<'_>) -> usize { let _ = envelope; unimplemented!() }
-/// Bytes that each message costs beside its own.
-pub const PART_OVERHEAD: usize = 2;
-/// Seals a packet whose messages are encoded in `parts`.
-pub fn seal_packet(parts: &[&[u8]], envelope: Envelope<'_>, nonce: [u8; 12]) -> Box<[u8]> { let _ = (parts, envelope, nonce); unimplemented!() }
-/// Opens a packet: the messages, and how many of its parts could not be read.
-pub fn open_packet(bytes: &[u8], envelope: Envelope<'_>) -> Result<Packet, WireError> { let _ = (bytes, envelope); unimplemented!() }
-/// The messages of a packet.
-#[derive(Debug)]
-pub struct Packet {
-    /// In order.
-    pub messages: Vec<Message>,
-    /// How many parts could not be read.
-    pub bad: u32,
+pub fn encode(message: &Message, out: &mut Vec<u8>) {
+    append(&Form::of(message), out);
 }
-/// Seals one stream frame. `dialler`: whether the sender opened the stream, and so sends the label header.
-pub fn seal_stream(message: &StreamMessage, envelope: Envelope<'_>, nonce: [u8; 12], dialler: bool) -> Box<[u8]> { let _ = (message, envelope, nonce, dialler); unimplemented!() }
-/// Reads the one frame of a stream direction: `None` while bytes are missing. `dialler`: whether the sender opened the stream.
-pub fn open_stream(bytes: &[u8], envelope: Envelope<'_>, dialler: bool) -> Result<Option<StreamMessage>, WireError> { let _ = (bytes, envelope, dialler); unimplemented!() }
+
+/// Reads one message, which must take all of `bytes`.
+///
+/// # Errors
+/// [`WireError::Truncated`], [`WireError::Malformed`] (trailing bytes too) or [`WireError::OutOfRange`].
+pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+    let mut rest = bytes;
+    let form: Form<'_> = take(&mut rest)?;
+    if rest.is_empty() { form.into_message() } else { Err(WireError::Malformed) }
+}
+
+/// A message as it travels in a packet. The order of the variants is the format: append, never reorder.
+#[derive(Serialize, Deserialize)]
+enum Form<'a> {
+    Ping(#[serde(borrow)] PingForm<'a>),
+    IndirectPing(#[serde(borrow)] IndirectPingForm<'a>),
+    Ack(SeqNo, #[serde(borrow)] Bytes<'a>),
+    Nack(SeqNo),
+    Suspect(#[serde(borrow)] AccusedForm<'a>),
+    Alive(#[serde(borrow)] AliveForm<'a>),
+    Dead(#[serde(borrow)] AccusedForm<'a>),
+    Leave(#[serde(borrow)] IntentForm<'a>),
+    Join(#[serde(borrow)] IntentForm<'a>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct PingForm<'a> {
+    seq: SeqNo,
+    #[serde(borrow)]
+    node: Bytes<'a>,
+    source: Option<GossipAddr>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IndirectPingForm<'a> {
+    seq: SeqNo,
+    #[serde(borrow)]
+    node: Bytes<'a>,
+    target: GossipAddr,
+    nack: bool,
+    source: Option<GossipAddr>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccusedForm<'a> {
+    #[serde(borrow)]
+    node: Bytes<'a>,
+    incarnation: Incarnation,
+    #[serde(borrow)]
+    from: Bytes<'a>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AliveForm<'a> {
+    #[serde(borrow)]
+    node: Bytes<'a>,
+    incarnation: Incarnation,
+    addr: GossipAddr,
+    #[serde(borrow)]
+    meta: Bytes<'a>,
+    versions: Versions,
+}
+
+#[derive(Serialize, Deserialize)]
+struct IntentForm<'a> {
+    ltime: LamportTime,
+    #[serde(borrow)]
+    node: Bytes<'a>,
+    prune: bool,
+}
+
+/// The message of a stream, or the head of a push/pull. The order of the variants is the format.
+#[derive(Serialize, Deserialize)]
+enum StreamForm<'a> {
+    Ping(#[serde(borrow)] PingForm<'a>),
+    Ack(SeqNo),
+    PushPull(PushPullHead),
+    Error(&'a str),
+}
+
+/// Stands before the entries, which follow in this order: nodes, statuses, left.
+#[derive(Serialize, Deserialize)]
+struct PushPullHead {
+    join: bool,
+    ltime: LamportTime,
+    event_ltime: LamportTime,
+    query_ltime: LamportTime,
+    nodes: u32,
+    statuses: u32,
+    left: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct NodeForm<'a> {
+    #[serde(borrow)]
+    alive: AliveForm<'a>,
+    state: SwimState,
+}
+
+/// Bytes that are borrowed from the packet, in one piece.
+#[derive(Clone, Copy)]
+struct Bytes<'a>(&'a [u8]);
+
+impl Serialize for Bytes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Bytes<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Deserialize::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'a> Bytes<'a> {
+    const fn of(name: &'a Name) -> Self {
+        Self(name.as_bytes())
+    }
+
+    /// The name of an addressee: empty means anybody (gossip-wire.md 4.1).
+    fn addressee(self) -> Result<Name, WireError> {
+        self.at_most(limits::NAME_BYTES_MAX).map(Name::new)
+    }
+
+    /// The name of a member: never empty.
+    fn member(self) -> Result<Name, WireError> {
+        if self.0.is_empty() { Err(WireError::OutOfRange) } else { self.addressee() }
+    }
+
+    fn at_most(self, max: usize) -> Result<&'a [u8], WireError> {
+        if self.0.len() > max { Err(WireError::OutOfRange) } else { Ok(self.0) }
+    }
+}
+
+impl<'a> Form<'a> {
+    fn of(message: &'a Message) -> Self {
+        match message {
+            Message::Ping(ping) => Self::Ping(PingForm::of(ping)),
+            Message::IndirectPing(IndirectPing { seq, node, target, nack, source }) => {
+                Self::IndirectPing(IndirectPingForm {
+                    seq: *seq,
+                    node: Bytes::of(node),
+                    target: *target,
+                    nack: *nack,
+                    source: *source,
+                })
+            }
+            Message::Ack(Ack { seq, payload }) => Self::Ack(*seq, Bytes(payload)),
+            Message::Nack(seq) => Self::Nack(*seq),
+            Message::Suspect(accused) => Self::Suspect(AccusedForm::of(accused)),
+            Message::Alive(alive) => Self::Alive(AliveForm::of(alive)),
+            Message::Dead(accused) => Self::Dead(AccusedForm::of(accused)),
+            Message::Serf(SerfMessage::Leave(intent)) => Self::Leave(IntentForm::of(intent)),
+            Message::Serf(SerfMessage::Join(intent)) => Self::Join(IntentForm::of(intent)),
+        }
+    }
+
+    fn into_message(self) -> Result<Message, WireError> {
+        Ok(match self {
+            Self::Ping(form) => Message::Ping(form.into_ping()?),
+            Self::IndirectPing(IndirectPingForm { seq, node, target, nack, source }) => {
+                Message::IndirectPing(IndirectPing { seq, node: node.addressee()?, target, nack, source })
+            }
+            Self::Ack(seq, payload) => {
+                Message::Ack(Ack { seq, payload: payload.at_most(limits::ACK_PAYLOAD_BYTES_MAX)?.into() })
+            }
+            Self::Nack(seq) => Message::Nack(seq),
+            Self::Suspect(form) => Message::Suspect(form.into_accused()?),
+            Self::Alive(form) => Message::Alive(form.into_alive()?),
+            Self::Dead(form) => Message::Dead(form.into_accused()?),
+            Self::Leave(form) => Message::Serf(SerfMessage::Leave(form.into_intent()?)),
+            Self::Join(form) => Message::Serf(SerfMessage::Join(form.into_intent()?)),
+        })
+    }
+}
+
+impl<'a> PingForm<'a> {
+    const fn of(Ping { seq, node, source }: &'a Ping) -> Self {
+        Self { seq: *seq, node: Bytes::of(node), source: *source }
+    }
+
+    fn into_ping(self) -> Result<Ping, WireError> {
+        Ok(Ping { seq: self.seq, node: self.node.addressee()?, source: self.source })
+    }
+}
+
+impl<'a> AccusedForm<'a> {
+    const fn of(Accused { node, incarnation, from }: &'a Accused) -> Self {
+        Self { node: Bytes::of(node), incarnation: *incarnation, from: Bytes::of(from) }
+    }
+
+    fn into_accused(self) -> Result<Accused, WireError> {
+        Ok(Accused { node: self.node.member()?, incarnation: self.incarnation, from: self.from.member()? })
+    }
+}
+
+impl<'a> AliveForm<'a> {
+    const fn of(Alive { node, incarnation, addr, meta, versions }: &'a Alive) -> Self {
+        Self {
+            node: Bytes::of(node),
+            incarnation: *incarnation,
+            addr: *addr,
+            meta: Bytes(meta.as_bytes()),
+            versions: *versions,
+        }
+    }
+
+    fn into_alive(self) -> Result<Alive, WireError> {
+        Ok(Alive {
+            node: self.node.member()?,
+            incarnation: self.incarnation,
+            addr: self.addr,
+            meta: Meta::new(self.meta.at_most(limits::META_BYTES_ACCEPTED)?),
+            versions: self.versions,
+        })
+    }
+}
+
+impl<'a> IntentForm<'a> {
+    const fn of(Intent { ltime, node, prune }: &'a Intent) -> Self {
+        Self { ltime: *ltime, node: Bytes::of(node), prune: *prune }
+    }
+
+    fn into_intent(self) -> Result<Intent, WireError> {
+        Ok(Intent { ltime: self.ltime, node: self.node.member()?, prune: self.prune })
+    }
+}
+
+/// Appends the message of a stream.
+fn encode_stream(message: &StreamMessage, out: &mut Vec<u8>) {
+    match message {
+        StreamMessage::Ping(ping) => append(&StreamForm::Ping(PingForm::of(ping)), out),
+        StreamMessage::Ack(seq) => append(&StreamForm::Ack(*seq), out),
+        StreamMessage::Error(text) => {
+            let end = text.floor_char_boundary(limits::ERROR_BYTES_MAX);
+            append(&StreamForm::Error(text.get(..end).unwrap_or_default()), out);
+        }
+        StreamMessage::PushPull(PushPull { join, nodes, serf }) => {
+            let SerfState { ltime, event_ltime, query_ltime, statuses, left } = serf;
+            let head = PushPullHead {
+                join: *join,
+                ltime: *ltime,
+                event_ltime: *event_ltime,
+                query_ltime: *query_ltime,
+                nodes: count(nodes.len()),
+                statuses: count(statuses.len()),
+                left: count(left.len()),
+            };
+            append(&StreamForm::PushPull(head), out);
+            for NodeState { alive, state } in nodes {
+                append(&NodeForm { alive: AliveForm::of(alive), state: *state }, out);
+            }
+            for (name, ltime) in statuses {
+                append(&(Bytes::of(name), ltime), out);
+            }
+            for name in left {
+                append(&Bytes::of(name), out);
+            }
+        }
+    }
+}
+
+/// Reads the message of a stream, which must take all of `bytes`.
+fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
+    let mut rest = bytes;
+    let message = match take(&mut rest)? {
+        StreamForm::Ping(form) => StreamMessage::Ping(form.into_ping()?),
+        StreamForm::Ack(seq) => StreamMessage::Ack(seq),
+        StreamForm::Error(text) if text.len() > limits::ERROR_BYTES_MAX => return Err(WireError::OutOfRange),
+        StreamForm::Error(text) => StreamMessage::Error(text.into()),
+        StreamForm::PushPull(PushPullHead { join, ltime, event_ltime, query_ltime, nodes, statuses, left }) => {
+            let nodes = entries(&mut rest, nodes, |NodeForm { alive, state }| {
+                alive.into_alive().map(|alive| NodeState { alive, state })
+            })?;
+            let statuses = entries(&mut rest, statuses, |(name, ltime): (Bytes<'_>, LamportTime)| {
+                name.member().map(|name| (name, ltime))
+            })?;
+            let left = entries(&mut rest, left, Bytes::member)?;
+            let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left };
+            StreamMessage::PushPull(PushPull { join, nodes, serf })
+        }
+    };
+    if rest.is_empty() { Ok(message) } else { Err(WireError::Malformed) }
+}
+
+/// Reads `count` entries one by one: the vector grows with what is really there.
+fn entries<'a, F: Deserialize<'a>, T>(
+    rest: &mut &'a [u8],
+    count: u32,
+    into: impl Fn(F) -> Result<T, WireError>,
+) -> Result<Vec<T>, WireError> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count > limits::PUSH_PULL_NODES_MAX {
+        return Err(WireError::OutOfRange);
+    }
+    let mut read = Vec::new();
+    for _ in 0..count {
+        read.push(into(take(rest)?)?);
+    }
+    Ok(read)
+}
+
+/// A count that does not fit is beyond every bound: the receiver refuses it.
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn take<'a, F: Deserialize<'a>>(rest: &mut &'a [u8]) -> Result<F, WireError> {
+    let (form, behind) = postcard::take_from_bytes(rest).map_err(|error| {
+        if error == postcard::Error::DeserializeUnexpectedEnd { WireError::Truncated } else { WireError::Malformed }
+    })?;
+    *rest = behind;
+    Ok(form)
+}
+
+fn append(form: &impl Serialize, out: &mut Vec<u8>) {
+    let done = postcard::serialize_with_flavor(form, Appended(out));
+    debug_assert!(done.is_ok(), "a form has only what postcard can write: {done:?}");
+}
+
+/// Appends to a vector that somebody else owns.
+struct Appended<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appended<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! Transmit-limited broadcast queues (protocol.md 1.9).
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use core::ops::Bound;
+
+use serde::{Deserialize, Serialize};
+
+/// Who waits for a broadcast to be finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Waiter {
+    /// The leave intent of a graceful leave.
+    LeaveIntent,
+    /// The word that ends a graceful leave.
+    LeaveDead,
+    /// A command, by the number of its wait.
+    Command(u64),
+}
+
+/// What a queue prefers among broadcasts that were sent equally often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Preference {
+    /// The longest, then the newest: membership.
+    Longest,
+    /// The oldest: the layer above, whose messages must not starve (U-16).
+    Oldest,
+}
+
+/// Priority of an item: fewest transmits, then what the queue prefers. Ids are never used again (U-07).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Rank {
+    transmits: u32,
+    length: Reverse<u32>,
+    age: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Item<K> {
+    bytes: Box<[u8]>,
+    subject: K,
+    waiter: Option<Waiter>,
+}
+
+/// A queue of encoded messages, each about one subject; a new one about a subject replaces the old one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Broadcasts<K: Ord> {
+    preference: Preference,
+    items: BTreeMap<Rank, Item<K>>,
+    subjects: BTreeMap<K, Rank>,
+    queued: u64,
+    bound: usize,
+    /// Waiters whose broadcast has been sent often enough, replaced or dropped.
+    finished: Vec<Waiter>,
+    dropped: u64,
+}
+
+impl<K: Ord + Clone> Broadcasts<K> {
+    /// Makes an empty queue of at most `bound` items.
+    pub const fn new(preference: Preference, bound: usize) -> Self {
+        Self {
+            preference,
+            items: BTreeMap::new(),
+            subjects: BTreeMap::new(),
+            queued: 0,
+            bound,
+            finished: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Queues a message; at the bound the item of the lowest priority goes.
+    pub fn push(&mut self, subject: K, bytes: Box<[u8]>, waiter: Option<Waiter>) {
+        self.invalidate(&subject);
+        self.queued = self.queued.saturating_add(1);
+        let (length, age) = match self.preference {
+            Preference::Longest => (bytes.len(), u64::MAX.saturating_sub(self.queued)),
+            Preference::Oldest => (0, self.queued),
+        };
+        let rank = Rank { transmits: 0, length: Reverse(u32::try_from(length).unwrap_or(u32::MAX)), age };
+        self.subjects.insert(subject.clone(), rank);
+        self.items.insert(rank, Item { bytes, subject, waiter });
+        if self.items.len() > self.bound {
+            self.dropped = self.dropped.saturating_add(1);
+            if let Some((_, item)) = self.items.pop_last() {
+                self.subjects.remove(&item.subject);
+                self.finish(item);
+            }
+        }
+    }
+
+    /// Removes the message about `subject`.
+    pub fn invalidate(&mut self, subject: &K) {
+        if let Some(item) = self.subjects.remove(subject).and_then(|rank| self.items.remove(&rank)) {
+            self.finish(item);
+        }
+    }
+
+    /// Removes the messages about every subject in `range`.
+    pub fn invalidate_range(&mut self, range: impl core::ops::RangeBounds<K>) {
+        let subjects: Vec<K> = self.subjects.range(range).map(|(subject, _)| subject.clone()).collect();
+        for subject in &subjects {
+            self.invalidate(subject);
+        }
+    }
+
+    /// How many messages wait about subjects in `range`.
+    pub fn count_range(&self, range: impl core::ops::RangeBounds<K>) -> usize {
+        self.subjects.range(range).count()
+    }
+
+    /// Whether a message about `subject` waits.
+    pub fn contains(&self, subject: &K) -> bool {
+        self.subjects.contains_key(subject)
+    }
+
+    /// Chooses messages that fit into `room`, each costing `overhead` more than its length, best first; appends
+    /// their ranks to `picked` and skips those that stand there already. Returns the room that is left.
+    pub fn pick(&self, mut room: usize, overhead: usize, picked: &mut Vec<Rank>) -> usize {
+        let skip = picked.clone();
+        let mut from = Bound::Unbounded;
+        while let Some((&rank, item)) = self.items.range((from, Bound::Unbounded)).next() {
+            let cost = item.bytes.len().saturating_add(overhead);
+            from = Bound::Excluded(rank);
+            if cost <= room {
+                if !skip.contains(&rank) {
+                    room = room.saturating_sub(cost);
+                    picked.push(rank);
+                }
+            } else if self.preference == Preference::Longest {
+                // Nothing longer than the room can follow in this tier: go to the first that may fit.
+                let Some(fits) = room.checked_sub(overhead) else { break };
+                let length = Reverse(u32::try_from(fits).unwrap_or(u32::MAX));
+                if length > rank.length {
+                    from = Bound::Included(Rank { transmits: rank.transmits, length, age: 0 });
+                }
+            }
+        }
+        room
+    }
+
+    /// The bytes of a picked message.
+    pub fn bytes(&self, rank: Rank) -> &[u8] {
+        self.items.get(&rank).map_or(&[], |item| &item.bytes)
+    }
+
+    /// Counts one transmission of each picked message; those that reach `limit` are finished.
+    pub fn sent(&mut self, picked: &[Rank], limit: u32) {
+        for rank in picked {
+            let Some(item) = self.items.remove(rank) else { continue };
+            let transmits = rank.transmits.saturating_add(1);
+            if transmits >= limit {
+                self.subjects.remove(&item.subject);
+                self.finish(item);
+            } else {
+                let rank = Rank { transmits, ..*rank };
+                self.subjects.insert(item.subject.clone(), rank);
+                self.items.insert(rank, item);
+            }
+        }
+    }
+
+    fn finish(&mut self, item: Item<K>) {
+        self.finished.extend(item.waiter);
+    }
+
+    /// Takes the waiters whose broadcast is over.
+    pub fn take_finished(&mut self) -> Vec<Waiter> {
+        core::mem::take(&mut self.finished)
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How many messages the bound has cost.
+    pub const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The largest number of transmissions that a waiting message has had.
+    pub fn transmits_max(&self) -> u32 {
+        self.items.last_key_value().map_or(0, |(rank, _)| rank.transmits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn queue() -> Broadcasts<u32> {
+        Broadcasts::new(Preference::Longest, 8)
+    }
+
+    fn fill(queue: &mut Broadcasts<u32>, room: usize, limit: u32) -> Vec<Vec<u8>> {
+        let mut picked = Vec::new();
+        queue.pick(room, 2, &mut picked);
+        let bytes = picked.iter().map(|&rank| queue.bytes(rank).to_vec()).collect();
+        queue.sent(&picked, limit);
+        bytes
+    }
+
+    #[test]
+    fn the_longest_that_fits_goes_first_and_the_newest_of_a_length() {
+        let mut queue = queue();
+        queue.push(1, vec![1; 10].into(), None);
+        queue.push(2, vec![2; 30].into(), None);
+        queue.push(3, vec![3; 10].into(), None);
+        assert_eq!(fill(&mut queue, 26, 9), [vec![3; 10], vec![1; 10]]);
+        assert_eq!(fill(&mut queue, 44, 9), [vec![2; 30], vec![3; 10]], "fewest transmits come first");
+    }
+
+    #[test]
+    fn a_message_is_sent_up_to_the_limit_and_then_finished() {
+        let mut queue = queue();
+        queue.push(1, vec![1; 10].into(), Some(Waiter::LeaveIntent));
+        assert_eq!(fill(&mut queue, 100, 2).len(), 1);
+        assert!(queue.take_finished().is_empty());
+        assert_eq!(fill(&mut queue, 100, 2).len(), 1);
+        assert_eq!(queue.take_finished(), [Waiter::LeaveIntent]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_new_word_about_a_subject_replaces_the_old_one_and_finishes_it() {
+        let mut queue = queue();
+        queue.push(1, vec![1; 10].into(), Some(Waiter::Command(4)));
+        queue.push(1, vec![2; 10].into(), None);
+        assert_eq!(queue.take_finished(), [Waiter::Command(4)]);
+        assert_eq!(fill(&mut queue, 100, 9), [vec![2; 10]]);
+    }
+
+    #[test]
+    fn the_bound_costs_the_item_of_lowest_priority() {
+        let mut queue = queue();
+        for subject in 0..8 {
+            queue.push(subject, vec![0; 10].into(), None);
+        }
+        assert_eq!((queue.len(), queue.dropped()), (8, 0));
+        queue.push(8, vec![0; 10].into(), None);
+        assert_eq!((queue.len(), queue.dropped()), (8, 1));
+        assert!(!queue.contains(&0) && queue.contains(&8), "the oldest goes");
+    }
+
+    #[test]
+    fn the_layer_above_sends_its_oldest_first() {
+        let mut queue = Broadcasts::new(Preference::Oldest, 8);
+        for (subject, length) in [(1, 10), (2, 30), (3, 5)] {
+            queue.push(subject, vec![0; length].into(), None);
+        }
+        let mut picked = Vec::new();
+        queue.pick(20, 2, &mut picked);
+        assert_eq!(picked.iter().map(|&rank| queue.bytes(rank).len()).collect::<Vec<_>>(), [10, 5]);
+    }
+
+    #[test]
+    fn what_was_picked_is_not_picked_again_for_the_same_packet() {
+        let mut queue = queue();
+        queue.push(1, vec![1; 10].into(), None);
+        let mut picked = Vec::new();
+        queue.pick(100, 2, &mut picked);
+        queue.pick(100, 2, &mut picked);
+        assert_eq!(picked.len(), 1);
+    }
+}

@@ -1,0 +1,244 @@
+//! What both layers borrow from the node while they handle one input.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::broadcasts::{Broadcasts, Preference, Rank, Waiter};
+use crate::config::Config;
+use crate::io::{Activity, Output};
+use crate::keyring::Keyring;
+use crate::limits;
+use crate::log::Log;
+use crate::rng::{Purpose, Rng};
+use crate::scale::retransmit_limit;
+use crate::swim::member::Table;
+use crate::time::Time;
+use crate::timers::{TimerKind, Timers};
+use crate::types::{Name, Slot};
+use crate::wire::{Envelope, Message, SerfMessage, native};
+
+/// The values that `Node` owns and lends.
+pub(crate) struct Ctx<'a> {
+    pub(crate) now: Time,
+    pub(crate) config: &'a Config,
+    pub(crate) table: &'a mut Table,
+    pub(crate) timers: &'a mut Timers,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) queues: &'a mut Queues,
+    pub(crate) keyring: &'a Keyring,
+    pub(crate) out: &'a mut Vec<Output>,
+}
+
+/// What a membership broadcast is about; ordered so that all about one member stand together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Rumour {
+    pub(crate) slot: Slot,
+    pub(crate) kind: RumourKind,
+}
+
+/// Which word about a member: its latest state, or a suspicion by one accuser (U-11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum RumourKind {
+    State,
+    /// By the accuser in this slot; `None`: by somebody unknown.
+    Suspicion(Option<Slot>),
+}
+
+impl Rumour {
+    pub(crate) const fn state(slot: Slot) -> Self {
+        Self { slot, kind: RumourKind::State }
+    }
+
+    /// Everything about the member in `slot`.
+    pub(crate) const fn all(slot: Slot) -> core::ops::RangeInclusive<Self> {
+        let last = Self { slot, kind: RumourKind::Suspicion(Some(Slot(u32::MAX))) };
+        Self::state(slot)..=last
+    }
+}
+
+/// The broadcast queues of both layers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Queues {
+    pub(crate) swim: Broadcasts<Rumour>,
+    /// Serf's intents: one per name, the newest (U-23).
+    pub(crate) intents: Broadcasts<Name>,
+    /// Phase of the gossip rounds, drawn at the start.
+    pub(crate) gossip_phase: Time,
+    #[serde(skip)]
+    scratch: Scratch,
+}
+
+/// Buffers that are reused from packet to packet.
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    encoded: Vec<u8>,
+    picked_swim: Vec<Rank>,
+    picked_intents: Vec<Rank>,
+}
+
+/// The share of each packet that is kept for the layer above while it has something to say: a quarter (U-16).
+const SERF_SHARE: usize = 4;
+
+impl Queues {
+    pub(crate) fn new(gossip_phase: Time) -> Self {
+        Self {
+            swim: Broadcasts::new(Preference::Longest, limits::BROADCASTS_MAX),
+            intents: Broadcasts::new(Preference::Oldest, limits::INTENTS_QUEUED_MAX),
+            gossip_phase,
+            scratch: Scratch::default(),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.swim.is_empty() && self.intents.is_empty()
+    }
+
+    pub(crate) fn take_finished(&mut self) -> Vec<Waiter> {
+        let mut finished = self.swim.take_finished();
+        finished.append(&mut self.intents.take_finished());
+        finished
+    }
+
+    /// Chooses what goes into `room` bytes: membership first, but for the share of the layer above.
+    fn pick(&mut self, room: usize) {
+        let Scratch { picked_swim, picked_intents, .. } = &mut self.scratch;
+        picked_swim.clear();
+        picked_intents.clear();
+        let overhead = native::PART_OVERHEAD;
+        let reserved = if self.intents.is_empty() { 0 } else { room / SERF_SHARE };
+        let left = self.swim.pick(room.saturating_sub(reserved), overhead, picked_swim);
+        let left = self.intents.pick(left.saturating_add(reserved), overhead, picked_intents);
+        if reserved > 0 {
+            self.swim.pick(left, overhead, picked_swim);
+        }
+    }
+}
+
+impl Ctx<'_> {
+    /// Arms a timer, always for later than now (DESIGN: a deadline that stays due is a livelock).
+    pub(crate) fn arm(&mut self, kind: TimerKind, at: Time) {
+        self.timers.arm(kind, at.max(self.now.next()));
+    }
+
+    /// Arms a timer unless it is armed.
+    pub(crate) fn arm_if_idle(&mut self, kind: TimerKind, at: Time) {
+        self.timers.arm_if_idle(kind, at.max(self.now.next()));
+    }
+
+    /// Writes a line for the log.
+    pub(crate) fn log(&mut self, log: Log) {
+        self.out.push(Output::Log(Box::new(log)));
+    }
+
+    /// What both ends of a packet must share.
+    pub(crate) fn envelope(&self) -> Envelope<'_> {
+        Envelope { keyring: self.keyring, label: &self.config.label }
+    }
+
+    /// A nonce for the next packet or frame; without keys none is drawn.
+    pub(crate) fn nonce(&mut self) -> [u8; 12] {
+        let mut nonce = [0; 12];
+        if !self.keyring.is_empty() {
+            self.rng.fill(Purpose::Nonce, &mut nonce);
+        }
+        nonce
+    }
+
+    /// How many members are known, as the formulas count them.
+    pub(crate) const fn members(&self) -> u64 {
+        self.table.known() as u64
+    }
+
+    /// Sends `messages` in one packet, with as many broadcasts as fit where `piggyback` is set.
+    pub(crate) fn send(&mut self, activity: Activity, to: SocketAddr, messages: &[Message], piggyback: bool) {
+        let mut encoded = core::mem::take(&mut self.queues.scratch.encoded);
+        encoded.clear();
+        let mut ends: [usize; 2] = [0; 2];
+        debug_assert!(messages.len() <= ends.len(), "a packet of our own has one or two direct messages");
+        let mut used = native::packet_overhead(self.envelope());
+        for (message, end) in messages.iter().zip(&mut ends) {
+            let start = encoded.len();
+            native::encode(message, &mut encoded);
+            *end = encoded.len();
+            used = used.saturating_add(encoded.len().saturating_sub(start)).saturating_add(native::PART_OVERHEAD);
+        }
+        if piggyback && !self.queues.is_empty() {
+            self.queues.pick(self.config.swim.packet_bytes.saturating_sub(used));
+        } else {
+            self.queues.pick(0);
+        }
+        let (first, rest) = encoded.split_at_checked(ends[0]).unwrap_or((&encoded, &[]));
+        let direct: [&[u8]; 2] = [first, rest];
+        let direct = direct.get(..messages.len()).unwrap_or(&direct);
+        self.seal_and_send(activity, to, direct);
+        self.queues.scratch.encoded = encoded;
+    }
+
+    /// Sends one packet of broadcasts alone; false if there is nothing to send.
+    pub(crate) fn send_gossip(&mut self, to: SocketAddr) -> bool {
+        let overhead = native::packet_overhead(self.envelope());
+        self.queues.pick(self.config.swim.packet_bytes.saturating_sub(overhead));
+        let scratch = &self.queues.scratch;
+        if scratch.picked_swim.is_empty() && scratch.picked_intents.is_empty() {
+            return false;
+        }
+        self.seal_and_send(Activity::Gossip, to, &[]);
+        true
+    }
+
+    /// Seals `direct` and what was picked into one packet and counts the transmissions.
+    fn seal_and_send(&mut self, activity: Activity, to: SocketAddr, direct: &[&[u8]]) {
+        let nonce = self.nonce();
+        let envelope = Envelope { keyring: self.keyring, label: &self.config.label };
+        let Queues { swim, intents, scratch, .. } = &*self.queues;
+        let bytes = if scratch.picked_swim.is_empty() && scratch.picked_intents.is_empty() {
+            native::seal_packet(direct, envelope, nonce)
+        } else {
+            let mut parts = direct.to_vec();
+            parts.extend(scratch.picked_swim.iter().map(|&rank| swim.bytes(rank)));
+            parts.extend(scratch.picked_intents.iter().map(|&rank| intents.bytes(rank)));
+            parts.truncate(limits::PARTS_MAX);
+            native::seal_packet(&parts, envelope, nonce)
+        };
+        let limit = retransmit_limit(self.config.swim.retransmit_mult, self.members());
+        let Queues { swim, intents, scratch, .. } = &mut *self.queues;
+        swim.sent(&scratch.picked_swim, limit);
+        intents.sent(&scratch.picked_intents, limit);
+        self.out.push(Output::Datagram { activity, to, bytes });
+    }
+
+    /// Queues a membership broadcast about `rumour`.
+    pub(crate) fn broadcast(&mut self, rumour: Rumour, message: &Message, waiter: Option<Waiter>) {
+        match rumour.kind {
+            RumourKind::State => self.queues.swim.invalidate_range(Rumour::all(rumour.slot)),
+            RumourKind::Suspicion(_) => self.queues.swim.invalidate(&Rumour::state(rumour.slot)),
+        }
+        let mut bytes = Vec::new();
+        native::encode(message, &mut bytes);
+        self.queues.swim.push(rumour, bytes.into(), waiter);
+        self.arm_gossip();
+    }
+
+    /// Queues an intent.
+    pub(crate) fn broadcast_intent(&mut self, name: Name, message: SerfMessage, waiter: Option<Waiter>) {
+        let mut bytes = Vec::new();
+        native::encode(&Message::Serf(message), &mut bytes);
+        self.queues.intents.push(name, bytes.into(), waiter);
+        if self.queues.intents.len() >= limits::QUEUE_DEPTH_WARNING {
+            self.arm_if_idle(TimerKind::QueueCheck, self.now + self.config.serf.queue_check_interval);
+        }
+        self.arm_gossip();
+    }
+
+    /// Lets gossip rounds run while there is something to say and somebody to say it to.
+    pub(crate) fn arm_gossip(&mut self) {
+        let listeners = self.table.has_live_others() || !self.table.dead().is_empty();
+        if !self.queues.is_empty() && listeners && self.config.swim.gossip_nodes > 0 {
+            let next = self.now.next_on_grid(self.queues.gossip_phase, self.config.swim.gossip_interval);
+            self.arm_if_idle(TimerKind::Gossip, next);
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! The server side of one connection: bytes in; requests, replies and records out (rpc.md 3 to 6).
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::codec::{self, CommandName, Header};
+use super::{
+    Body, QueryRecord, RECORDS_MAX, REQUEST_BYTES_MAX, Reply, Request, SUBSCRIPTIONS_MAX, StreamEvent, StreamFilter,
+    VERSION, texts,
+};
+use crate::log::Level;
+use crate::msgpack::{ReadError, Reader};
+
+/// One connection. The driver feeds bytes, performs [`SessionAction`]s in order, and takes [`Session::next_output`]s
+/// while its socket takes them; each is one whole reply or record.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// The token that is wanted; empty: none.
+    auth_key: Vec<u8>,
+    input: Vec<u8>,
+    input_ended: bool,
+    /// Carried from request to request: a missing field keeps its value.
+    header: Header,
+    handshaken: bool,
+    authenticated: bool,
+    /// The request that is being performed; later ones wait.
+    outstanding: Option<u64>,
+    closing: bool,
+    closed: bool,
+    outputs: VecDeque<OutputItem>,
+    streams: BTreeMap<u64, Stream>,
+    monitor: Option<Monitor>,
+    query_ids: u64,
+}
+
+#[derive(Clone, Debug)]
+struct OutputItem {
+    bytes: Vec<u8>,
+    subscription: Option<Subscription>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subscription {
+    Stream(u64),
+    Monitor,
+}
+
+#[derive(Clone, Debug)]
+struct Stream {
+    filter: StreamFilter,
+    queued: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Monitor {
+    seq: u64,
+    level: Level,
+    queued: usize,
+}
+
+/// What the driver must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionAction {
+    /// Perform a request; [`Session::reply`] answers it. Nothing else is read meanwhile.
+    Request(Request),
+    /// A monitor has begun: hand it the lines that are kept, with [`Session::log_line`].
+    MonitorStarted,
+    /// A client sent a command without having shown its token; worth a line in the log.
+    Unauthenticated,
+    /// Send what is queued, then close.
+    Close(CloseReason),
+}
+
+/// Why a connection is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client has sent all that it will, and everything is answered.
+    EndOfInput,
+    /// The reply says why.
+    Refused,
+    /// The header cannot be read.
+    BadHeader(ReadError),
+    /// The body cannot be read.
+    BadBody(ReadError),
+}
+
+impl Session {
+    /// Makes the session of a new connection; `auth_key` empty: no token is wanted.
+    pub fn new(auth_key: impl Into<Vec<u8>>) -> Self {
+        Self { auth_key: auth_key.into(), ..Self::default() }
+    }
+
+    /// Takes bytes in. More than [`Session::wants_input`] asks for are refused when they are read.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        if !self.closing {
+            self.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether more bytes are wanted now: not while many wait behind a request that is being performed.
+    pub fn wants_input(&self) -> bool {
+        !self.closing && !self.input_ended && self.input.len() < REQUEST_BYTES_MAX
+    }
+
+    /// The client sends no more; what it has sent is still answered.
+    pub const fn end_of_input(&mut self) {
+        self.input_ended = true;
+    }
+
+    /// The next thing to do; `None`: nothing until more bytes or a reply come.
+    pub fn next_action(&mut self) -> Option<SessionAction> {
+        loop {
+            if self.outstanding.is_some() || self.closed {
+                return None;
+            }
+            if self.closing {
+                self.closed = true;
+                return Some(SessionAction::Close(CloseReason::Refused));
+            }
+            match self.read_request() {
+                Ok(Some(action)) => return Some(action),
+                Ok(None) => (),
+                Err(Stop::Incomplete) if self.input_ended => return Some(self.close(CloseReason::EndOfInput)),
+                Err(Stop::Incomplete) if self.input.len() >= REQUEST_BYTES_MAX => {
+                    let too_long = ReadError::Invalid("the request is too long");
+                    return Some(self.close(CloseReason::BadBody(too_long)));
+                }
+                Err(Stop::Incomplete) => return None,
+                Err(Stop::Close(reason)) => return Some(self.close(reason)),
+            }
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason) -> SessionAction {
+        (self.closing, self.closed) = (true, true);
+        self.streams.clear();
+        self.monitor = None;
+        SessionAction::Close(reason)
+    }
+
+    /// Reads one request and performs what is the session's own: `None` if nothing is left to do for it.
+    fn read_request(&mut self) -> Result<Option<SessionAction>, Stop> {
+        let mut reader = Reader::new(&self.input, codec::LIMITS);
+        let mut header = self.header.clone();
+        header.update(&mut reader).map_err(|error| Stop::of(error, CloseReason::BadHeader))?;
+        let name = CommandName::parse(&header.command);
+        let early = !matches!(name, Some(CommandName::Handshake | CommandName::Auth));
+        // Both refusals come before the body is read: it may never come (rpc.md 4).
+        if name != Some(CommandName::Handshake) && !self.handshaken {
+            return Ok(self.refuse(header, reader.position(), texts::HANDSHAKE_REQUIRED, true));
+        }
+        if early && !self.authenticated && !self.auth_key.is_empty() {
+            self.refuse(header, reader.position(), texts::AUTH_REQUIRED, false);
+            return Ok(Some(SessionAction::Unauthenticated));
+        }
+        let Some(name) = name else {
+            return Ok(self.refuse(header, reader.position(), texts::UNSUPPORTED_COMMAND, true));
+        };
+        let request = name.read_body(&mut reader).map_err(|error| Stop::of(error, CloseReason::BadBody))?;
+        let position = reader.position();
+        self.consume(header, position);
+        Ok(self.begin(request))
+    }
+
+    fn consume(&mut self, header: Header, bytes: usize) {
+        self.header = header;
+        self.input.drain(..bytes.min(self.input.len()));
+    }
+
+    fn refuse(&mut self, header: Header, bytes: usize, text: &str, close: bool) -> Option<SessionAction> {
+        let seq = header.seq;
+        self.consume(header, bytes);
+        self.queue_reply(seq, text.as_bytes(), &Body::None);
+        self.closing |= close;
+        None
+    }
+
+    /// Performs a request of the session's own, or hands it out.
+    fn begin(&mut self, request: Request) -> Option<SessionAction> {
+        let seq = self.header.seq;
+        let error = match request {
+            Request::Handshake { version } if version != VERSION => texts::UNSUPPORTED_VERSION,
+            Request::Handshake { .. } if self.handshaken => texts::DUPLICATE_HANDSHAKE,
+            Request::Handshake { .. } => {
+                self.handshaken = true;
+                ""
+            }
+            Request::Auth { key } if constant_time_eq(&key, &self.auth_key) => {
+                self.authenticated = true;
+                ""
+            }
+            Request::Auth { .. } => texts::INVALID_TOKEN,
+            Request::Stream { kind } => self.begin_stream(seq, &kind),
+            Request::Monitor { level } => return self.begin_monitor(seq, &level),
+            Request::Stop { seq: stopped } => {
+                self.streams.remove(&stopped);
+                self.monitor.take_if(|monitor| monitor.seq == stopped);
+                ""
+            }
+            request @ (Request::Event { .. }
+            | Request::ForceLeave { .. }
+            | Request::Join { .. }
+            | Request::Members
+            | Request::MembersFiltered { .. }
+            | Request::Tags { .. }
+            | Request::Leave
+            | Request::Query(_)
+            | Request::Respond { .. }
+            | Request::Key { .. }
+            | Request::Stats
+            | Request::GetCoordinate { .. }) => {
+                self.outstanding = Some(seq);
+                return Some(SessionAction::Request(request));
+            }
+        };
+        self.queue_reply(seq, error.as_bytes(), &Body::None);
+        None
+    }
+
+    fn begin_stream(&mut self, seq: u64, kind: &[u8]) -> &'static str {
+        let Some(filter) = StreamFilter::parse(kind) else { return texts::INVALID_FILTER };
+        if self.streams.contains_key(&seq) || self.streams.len() >= SUBSCRIPTIONS_MAX {
+            return texts::STREAM_EXISTS;
+        }
+        self.streams.insert(seq, Stream { filter, queued: 0 });
+        ""
+    }
+
+    fn begin_monitor(&mut self, seq: u64, level: &[u8]) -> Option<SessionAction> {
+        let shown = String::from_utf8_lossy(level).to_uppercase();
+        let Some(level) = Level::from_name(&shown) else {
+            let text = alloc::format!("Unknown log level: {shown}");
+            self.queue_reply(seq, text.as_bytes(), &Body::None);
+            return None;
+        };
+        if self.monitor.is_some() {
+            self.queue_reply(seq, texts::MONITOR_EXISTS.as_bytes(), &Body::None);
+            return None;
+        }
+        self.queue_reply(seq, &[], &Body::None);
+        self.monitor = Some(Monitor { seq, level, queued: 0 });
+        Some(SessionAction::MonitorStarted)
+    }
+
+    /// Answers the request that is being performed.
+    pub fn reply(&mut self, reply: &Reply) {
+        if let Some(seq) = self.outstanding.take() {
+            self.queue_reply(seq, &reply.error, &reply.body);
+        }
+    }
+
+    /// The number of the request that is being performed: records of a query carry it.
+    pub const fn outstanding(&self) -> Option<u64> {
+        self.outstanding
+    }
+
+    fn queue_reply(&mut self, seq: u64, error: &[u8], body: &Body) {
+        self.outputs.push_back(OutputItem { bytes: codec::write_reply(seq, error, body), subscription: None });
+    }
+
+    /// Queues a record for each stream that wants `event`; returns for how many it was dropped, because they are slow.
+    pub fn publish(&mut self, event: &StreamEvent) -> usize {
+        let mut dropped: usize = 0;
+        for (&seq, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.filter.matches(event)) {
+            if stream.queued >= RECORDS_MAX {
+                dropped = dropped.saturating_add(1);
+                continue;
+            }
+            stream.queued = stream.queued.saturating_add(1);
+            if matches!(event, StreamEvent::Query { .. }) {
+                self.query_ids = self.query_ids.saturating_add(1);
+            }
+            let bytes = codec::write_event(seq, event, self.query_ids);
+            self.outputs.push_back(OutputItem { bytes, subscription: Some(Subscription::Stream(seq)) });
+        }
+        dropped
+    }
+
+    /// Queues a line for the monitor if it wants lines of that level; a line without a level always passes. True if
+    /// it was dropped, because the client is slow.
+    pub fn log_line(&mut self, level: Option<Level>, line: &[u8]) -> bool {
+        let Some(monitor) = &mut self.monitor else { return false };
+        if level.is_some_and(|level| level < monitor.level) {
+            return false;
+        }
+        if monitor.queued >= RECORDS_MAX {
+            return true;
+        }
+        monitor.queued = monitor.queued.saturating_add(1);
+        let bytes = codec::write_log(monitor.seq, line);
+        self.outputs.push_back(OutputItem { bytes, subscription: Some(Subscription::Monitor) });
+        false
+    }
+
+    /// Queues a record of the query with that number.
+    pub fn query_record(&mut self, seq: u64, record: &QueryRecord) {
+        let bytes = codec::write_query_record(seq, record);
+        self.outputs.push_back(OutputItem { bytes, subscription: None });
+    }
+
+    /// Whether any stream or the monitor is open.
+    pub fn is_subscribed(&self) -> bool {
+        !self.streams.is_empty() || self.monitor.is_some()
+    }
+
+    /// Takes the next reply or record: one write of the socket.
+    pub fn next_output(&mut self) -> Option<Vec<u8>> {
+        let item = self.outputs.pop_front()?;
+        let queued = match item.subscription {
+            Some(Subscription::Stream(seq)) => self.streams.get_mut(&seq).map(|stream| &mut stream.queued),
+            Some(Subscription::Monitor) => self.monitor.as_mut().map(|monitor| &mut monitor.queued),
+            None => None,
+        };
+        if let Some(queued) = queued {
+            *queued = queued.saturating_sub(1);
+        }
+        Some(item.bytes)
+    }
+
+    /// Whether a reply or record waits.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+}
+
+enum Stop {
+    Incomplete,
+    Close(CloseReason),
+}
+
+impl Stop {
+    fn of(error: ReadError, reason: fn(ReadError) -> CloseReason) -> Self {
+        match error {
+            ReadError::Incomplete => Self::Incomplete,
+            ReadError::Invalid(_) => Self::Close(reason(error)),
+        }
+    }
+}
+
+fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
+    subtle::ConstantTimeEq::ct_eq(one, other).into()
+}

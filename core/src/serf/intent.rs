@@ -1,0 +1,212 @@
+//! Join and leave intents (protocol.md 2.2, 2.6).
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ctx::Ctx;
+use crate::event::{MemberEventKind, Status};
+use crate::lamport::LamportTime;
+use crate::limits;
+use crate::log::Log;
+use crate::scale::suspicion_min;
+use crate::serf::{Phase, Serf};
+use crate::time::Time;
+use crate::timers::TimerKind;
+use crate::types::{Name, Slot};
+use crate::wire::{Intent, SerfMessage, SerfState, SwimState};
+
+/// An intent about a member that is not known yet; the newest per name is kept.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct BufferedIntent {
+    pub(super) leave: bool,
+    pub(super) ltime: LamportTime,
+    pub(super) arrived: Time,
+}
+
+impl Serf {
+    /// Handles an intent that came by gossip; one that is news is passed on.
+    pub(crate) fn on_message(&mut self, ctx: &mut Ctx<'_>, message: SerfMessage) {
+        let news = match &message {
+            SerfMessage::Leave(intent) => {
+                ctx.log(Log::Message("messageLeaveType", intent.node.clone()));
+                self.on_leave_intent(ctx, &intent.node, intent.ltime, intent.ltime)
+            }
+            SerfMessage::Join(intent) => {
+                ctx.log(Log::Message("messageJoinType", intent.node.clone()));
+                self.on_join_intent(ctx, &intent.node, intent.ltime)
+            }
+        };
+        if news {
+            let (SerfMessage::Leave(Intent { node, .. }) | SerfMessage::Join(Intent { node, .. })) = &message;
+            ctx.broadcast_intent(node.clone(), message, None);
+        }
+    }
+
+    /// Applies a leave intent; true if it is news. It counts as said at `ltime`, and `record` is what is remembered.
+    pub(super) fn on_leave_intent(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        node: &Name,
+        ltime: LamportTime,
+        record: LamportTime,
+    ) -> bool {
+        self.clock.witness(record);
+        let Some((slot, status, known)) = known_status(ctx, node) else {
+            return self.buffer(ctx, node, true, ltime);
+        };
+        if ltime <= known {
+            return false;
+        }
+        // A leave about ourselves is not true while we are here: say so, later than the accusation.
+        if slot == ctx.table.me() && self.phase == Phase::Alive {
+            self.clock.witness(ltime);
+            self.refuted = true;
+            self.announce_join(ctx);
+            return false;
+        }
+        if let Some(member) = ctx.table.find_mut(slot) {
+            member.status_ltime = record.max(known);
+        }
+        match status {
+            Status::Alive => self.set_status(ctx, slot, Status::Leaving),
+            Status::Failed => {
+                self.set_status(ctx, slot, Status::Left);
+                if let Some(member) = ctx.table.find(slot) {
+                    ctx.log(Log::MemberLeaveForced(member.name().clone(), member.identity.addr));
+                }
+                self.emit(ctx, slot, MemberEventKind::Leave);
+            }
+            Status::Leaving | Status::Left | Status::None => (),
+        }
+        true
+    }
+
+    /// Applies a join intent; true if it is news.
+    pub(super) fn on_join_intent(&mut self, ctx: &mut Ctx<'_>, node: &Name, ltime: LamportTime) -> bool {
+        self.clock.witness(ltime);
+        let Some((slot, status, known)) = known_status(ctx, node) else {
+            return self.buffer(ctx, node, false, ltime);
+        };
+        if ltime <= known {
+            return false;
+        }
+        if let Some(member) = ctx.table.find_mut(slot) {
+            member.status_ltime = ltime;
+        }
+        if status == Status::Leaving {
+            self.set_status(ctx, slot, Status::Alive);
+        }
+        true
+    }
+
+    /// Remembers an intent about an unknown member; true if it is newer than what is remembered.
+    fn buffer(&mut self, ctx: &mut Ctx<'_>, node: &Name, leave: bool, ltime: LamportTime) -> bool {
+        if self.intents.get(node).is_some_and(|known| ltime <= known.ltime) {
+            return false;
+        }
+        if self.intents.len() >= limits::INTENTS_BUFFERED_MAX && !self.intents.contains_key(node) {
+            ctx.log(Log::Dropped("intent buffer", limits::INTENTS_BUFFERED_MAX));
+            return false;
+        }
+        self.intents.insert(node.clone(), BufferedIntent { leave, ltime, arrived: ctx.now });
+        self.arm_reap(ctx);
+        true
+    }
+
+    /// What we tell a peer in a push/pull.
+    pub(crate) fn local_state(&self, ctx: &Ctx<'_>) -> SerfState {
+        let members = ctx.table.by_name();
+        SerfState {
+            ltime: self.clock.time(),
+            event_ltime: self.event_clock.time(),
+            query_ltime: self.query_clock.time(),
+            statuses: members.iter().map(|member| (member.name().clone(), member.status_ltime)).collect(),
+            left: members
+                .iter()
+                .filter(|member| member.status == Status::Left)
+                .map(|member| member.name().clone())
+                .collect(),
+        }
+    }
+
+    /// Takes in what a peer told us. Nothing of it is passed on.
+    pub(crate) fn merge(&mut self, ctx: &mut Ctx<'_>, state: SerfState) {
+        for (clock, remote) in [
+            (&mut self.clock, state.ltime),
+            (&mut self.event_clock, state.event_ltime),
+            (&mut self.query_clock, state.query_ltime),
+        ] {
+            if remote > LamportTime(0) {
+                clock.witness(LamportTime(remote.0.saturating_sub(1)));
+            }
+        }
+        let left: alloc::collections::BTreeSet<&Name> = state.left.iter().collect();
+        for &(ref node, ltime) in state.statuses.iter().filter(|(node, _)| left.contains(node)) {
+            // U-22: one tick later only where it changes something, so that times do not drift with every exchange.
+            let gone =
+                known_status(ctx, node).is_some_and(|(_, status, _)| matches!(status, Status::Left | Status::Leaving));
+            let said = if gone { ltime } else { LamportTime(ltime.0.saturating_add(1)) };
+            self.on_leave_intent(ctx, node, said, ltime);
+        }
+        let others: Vec<_> = state.statuses.iter().filter(|(node, _)| !left.contains(node)).collect();
+        for (node, ltime) in others {
+            self.on_join_intent(ctx, node, *ltime);
+            self.repeat_refutation(ctx, node, *ltime);
+        }
+    }
+
+    /// U-20: who refuted a leave says so again to a cluster that has not heard.
+    fn repeat_refutation(&self, ctx: &mut Ctx<'_>, node: &Name, heard: LamportTime) {
+        let own = ctx.table.own().status_ltime;
+        if self.refuted && self.phase == Phase::Alive && *node == ctx.config.name && heard < own {
+            self.say_join(ctx, own);
+        }
+    }
+
+    /// When members that are leaving may be found alive after all: a leave, its lingering and a suspicion later (U-20).
+    fn leaving_patience(ctx: &Ctx<'_>) -> core::time::Duration {
+        let (serf, swim) = (&ctx.config.serf, &ctx.config.swim);
+        let suspicion = suspicion_min(swim.suspicion_mult, ctx.members(), swim.probe_interval);
+        let longest = suspicion.saturating_mul(swim.suspicion_max_mult);
+        serf.broadcast_timeout.saturating_add(serf.leave_propagate_delay).saturating_add(longest)
+    }
+
+    pub(super) fn arm_leaving_check(&self, ctx: &mut Ctx<'_>) {
+        let first =
+            self.leaving.iter().filter_map(|&slot| ctx.table.find(slot)).map(|member| member.status_since).min();
+        match first {
+            Some(since) => ctx.arm(TimerKind::LeavingCheck, since + Self::leaving_patience(ctx)),
+            None => ctx.timers.disarm(TimerKind::LeavingCheck),
+        }
+    }
+
+    /// U-20: a member that has been leaving for too long and still answers is alive.
+    pub(super) fn on_leaving_check(&mut self, ctx: &mut Ctx<'_>) {
+        let patience = Self::leaving_patience(ctx);
+        let due: Vec<Slot> = self
+            .leaving
+            .iter()
+            .copied()
+            .filter(|&slot| ctx.table.find(slot).is_some_and(|member| ctx.now.since(member.status_since) >= patience))
+            .collect();
+        for slot in due {
+            let Some(member) = ctx.table.find(slot) else { continue };
+            if member.state() == Some(SwimState::Alive) {
+                ctx.log(Log::LeavingReverted(member.name().clone()));
+                self.set_status(ctx, slot, Status::Alive);
+            } else {
+                // Suspected: look again when the suspicion is over.
+                ctx.table.set_status(slot, Status::Leaving, ctx.now);
+            }
+        }
+        self.arm_leaving_check(ctx);
+    }
+}
+
+/// Slot, status and Lamport time of a member that Serf knows.
+fn known_status(ctx: &Ctx<'_>, node: &Name) -> Option<(Slot, Status, LamportTime)> {
+    let slot = ctx.table.slot(node)?;
+    let member = ctx.table.find(slot).filter(|member| member.status != Status::None)?;
+    Some((slot, member.status, member.status_ltime))
+}

@@ -1,0 +1,211 @@
+//! Joins: by command, and again and again until somebody answers (protocol.md 1.11, 2.3; cli.md 3.7).
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{CommandError, ExchangeError, JoinError, Reply};
+use crate::ctx::Ctx;
+use crate::event::{Event, ShutdownReason};
+use crate::io::{Host, Output, RequestId, ResolveError, ResolveId};
+use crate::limits;
+use crate::log::Log;
+use crate::serf::{Phase, Serf, reply};
+use crate::swim::{Exchange, ExchangeKind, Swim};
+use crate::timers::TimerKind;
+use crate::types::{JoinTarget, TargetAddr};
+
+/// The joins that wait, the first one under way.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Joins {
+    queue: VecDeque<Join>,
+    resolves: u64,
+    /// Attempts to reach the retry-join targets that have failed.
+    retries: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Join {
+    origin: Origin,
+    targets: VecDeque<JoinTarget>,
+    /// Addresses of the current target that are still to be contacted.
+    addrs: VecDeque<Addr>,
+    /// The name that is being looked up, and the answer that is waited for.
+    resolving: Option<(ResolveId, String)>,
+    replay: bool,
+    begun: bool,
+    contacted: u32,
+    errors: Vec<JoinError>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Addr(#[serde(with = "crate::types::socket_addr")] SocketAddr);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Origin {
+    Command(RequestId),
+    Retry,
+}
+
+impl Serf {
+    /// Queues an operator's join; one runs at a time.
+    pub(super) fn join(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        id: RequestId,
+        targets: Vec<JoinTarget>,
+        replay: bool,
+    ) {
+        if self.phase != Phase::Alive {
+            return reply(ctx, id, Reply::Failed(CommandError::NotAlive));
+        }
+        if self.joins.queue.len() >= limits::JOINS_MAX || targets.len() > limits::JOIN_TARGETS_MAX {
+            return reply(ctx, id, Reply::Failed(CommandError::Busy));
+        }
+        self.queue_join(ctx, swim, Origin::Command(id), targets, replay);
+    }
+
+    /// Begins an attempt to reach the retry-join targets.
+    pub(super) fn on_retry_join(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim) {
+        if self.phase != Phase::Alive {
+            return;
+        }
+        let Some(retry) = &ctx.config.serf.retry_join else { return };
+        let (targets, replay) = (retry.targets.clone(), retry.replay);
+        ctx.log(Log::RetryJoin(replay));
+        self.queue_join(ctx, swim, Origin::Retry, targets, replay);
+    }
+
+    fn queue_join(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        origin: Origin,
+        targets: Vec<JoinTarget>,
+        replay: bool,
+    ) {
+        self.joins.queue.push_back(Join {
+            origin,
+            targets: targets.into(),
+            addrs: VecDeque::new(),
+            resolving: None,
+            replay,
+            begun: false,
+            contacted: 0,
+            errors: Vec::new(),
+        });
+        if self.joins.queue.len() == 1 {
+            self.advance_join(ctx, swim);
+        }
+    }
+
+    /// Takes the first join one step on: to its next address, its next target, or its end; then the next join.
+    fn advance_join(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim) {
+        while let Some(join) = self.joins.queue.front_mut() {
+            if !core::mem::replace(&mut join.begun, true) {
+                ctx.log(Log::Joining(join.targets.iter().cloned().collect(), join.replay));
+            }
+            if let Some(Addr(to)) = join.addrs.pop_front() {
+                swim.streams().open_exchange(ctx, Exchange { kind: ExchangeKind::Join, to });
+                return;
+            }
+            let Some(target) = join.targets.pop_front() else {
+                if let Some(done) = self.joins.queue.pop_front() {
+                    self.end_join(ctx, done);
+                }
+                continue;
+            };
+            match target.read(ctx.config.advertise.port()) {
+                TargetAddr::Addr(addr) => join.addrs.push_back(Addr(addr)),
+                TargetAddr::Bad(reason) => join.errors.push(JoinError::Resolve { host: target.host(), reason }),
+                TargetAddr::Host(name, port) => {
+                    self.joins.resolves = self.joins.resolves.saturating_add(1);
+                    let id = ResolveId(self.joins.resolves);
+                    join.resolving = Some((id, name.clone()));
+                    ctx.out.push(Output::Resolve { id, host: Box::new(Host { name, port }) });
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The resolver has answered; an answer that nobody waits for is ignored.
+    pub(crate) fn on_resolved(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        id: ResolveId,
+        result: Result<Box<[SocketAddr]>, ResolveError>,
+    ) {
+        let Some(join) = self.joins.queue.front_mut() else { return };
+        let Some((_, host)) = join.resolving.take_if(|(waiting, _)| *waiting == id) else { return };
+        match result {
+            Ok(addrs) if addrs.is_empty() => {
+                let reason = alloc::format!("lookup {host}: no such host");
+                join.errors.push(JoinError::Resolve { host, reason });
+            }
+            Ok(addrs) => {
+                // The resolver's order is kept; an address that it gives twice is contacted once.
+                let mut seen = alloc::collections::BTreeSet::new();
+                let fresh = addrs.iter().filter(|&&addr| seen.insert(addr)).take(limits::RESOLVED_MAX);
+                join.addrs.extend(fresh.map(|&addr| Addr(addr)));
+            }
+            Err(ResolveError(reason)) => join.errors.push(JoinError::Resolve { host, reason }),
+        }
+        self.advance_join(ctx, swim);
+    }
+
+    /// The exchange with one address is over.
+    pub(crate) fn on_join_exchange(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        to: SocketAddr,
+        result: Result<(), ExchangeError>,
+    ) {
+        if let Some(join) = self.joins.queue.front_mut() {
+            match result {
+                Ok(()) => join.contacted = join.contacted.saturating_add(1),
+                Err(reason) => {
+                    join.errors.push(JoinError::Contact { host: alloc::format!("{}", to.ip()), reason });
+                }
+            }
+            self.advance_join(ctx, swim);
+        }
+    }
+
+    fn end_join(&mut self, ctx: &mut Ctx<'_>, join: Join) {
+        let Join { origin, contacted, errors, .. } = join;
+        if contacted > 0 {
+            self.announce_join(ctx);
+            ctx.log(Log::Joined(contacted));
+        } else if !errors.is_empty() {
+            ctx.log(Log::JoinFailed(errors.clone()));
+        }
+        match origin {
+            Origin::Command(id) => reply(ctx, id, Reply::Joined { contacted, errors }),
+            Origin::Retry if contacted > 0 => ctx.log(Log::JoinCompleted(contacted)),
+            Origin::Retry => self.retry_later(ctx, errors),
+        }
+    }
+
+    /// N as the largest number of retries makes N + 1 attempts; 0 never ends (cli.md 3.7).
+    fn retry_later(&mut self, ctx: &mut Ctx<'_>, errors: Vec<JoinError>) {
+        let Some((interval, max)) = ctx.config.serf.retry_join.as_ref().map(|retry| (retry.interval, retry.max)) else {
+            return;
+        };
+        self.joins.retries = self.joins.retries.saturating_add(1);
+        if max > 0 && self.joins.retries > max {
+            ctx.log(Log::RetryJoinExhausted);
+            ctx.out.push(Output::Event(Box::new(Event::Shutdown(ShutdownReason::RetryJoinExhausted))));
+        } else {
+            ctx.log(Log::RetryJoinFailed(errors, interval));
+            ctx.arm(TimerKind::RetryJoin, ctx.now + interval);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Leaving, and making others leave (protocol.md 2.3, 2.4).
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::broadcasts::Waiter;
+use crate::command::{CommandError, Reply};
+use crate::ctx::Ctx;
+use crate::event::Status;
+use crate::io::RequestId;
+use crate::limits;
+use crate::log::Log;
+use crate::serf::{Phase, Serf, reply};
+use crate::swim::Swim;
+use crate::timers::TimerKind;
+use crate::types::Name;
+use crate::wire::{Intent, SerfMessage};
+
+/// A graceful leave under way.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct LeaveRun {
+    step: Step,
+    /// Whom to answer at the end.
+    requests: Vec<RequestId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Step {
+    /// The intent is on its way.
+    Intent,
+    /// The last word is on its way.
+    Dead,
+    /// Probes are still answered.
+    Linger,
+}
+
+/// A command that waits for its broadcast.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct BroadcastWait {
+    request: RequestId,
+}
+
+impl Serf {
+    /// Begins a graceful leave: first the intent, then the last word, then a while of answering.
+    pub(super) fn begin_leave(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId) {
+        match self.phase {
+            Phase::Left => return reply(ctx, id, Reply::Left),
+            Phase::Leaving => return reply(ctx, id, Reply::Failed(CommandError::LeaveInProgress)),
+            Phase::Alive => self.phase = Phase::Leaving,
+        }
+        ctx.timers.disarm(TimerKind::RetryJoin);
+        let ltime = self.clock.time();
+        self.clock.increment();
+        let node = ctx.config.name.clone();
+        let me = ctx.table.me();
+        if let Some(own) = ctx.table.find_mut(me) {
+            own.status_ltime = ltime;
+        }
+        self.set_status(ctx, me, Status::Leaving);
+        self.leave = Some(LeaveRun { step: Step::Intent, requests: [id].into() });
+        if ctx.table.has_live_others() {
+            let intent = SerfMessage::Leave(Intent { ltime, node: node.clone(), prune: false });
+            ctx.arm(TimerKind::Leave, ctx.now + ctx.config.serf.broadcast_timeout);
+            ctx.broadcast_intent(node, intent, Some(Waiter::LeaveIntent));
+        } else {
+            self.say_goodbye(ctx, swim);
+        }
+    }
+
+    fn say_goodbye(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim) {
+        let Some(run) = &mut self.leave else { return };
+        run.step = Step::Dead;
+        let somebody_hears = ctx.table.has_live_others();
+        ctx.arm(TimerKind::Leave, ctx.now + ctx.config.serf.broadcast_timeout);
+        swim.leave(ctx);
+        if !somebody_hears {
+            self.linger(ctx);
+        }
+    }
+
+    fn linger(&mut self, ctx: &mut Ctx<'_>) {
+        let Some(run) = &mut self.leave else { return };
+        run.step = Step::Linger;
+        ctx.arm(TimerKind::Leave, ctx.now + ctx.config.serf.leave_propagate_delay);
+    }
+
+    /// A broadcast of the leave has been sent often enough.
+    pub(super) fn on_leave_step(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, waiter: Waiter) {
+        match (self.leave.as_ref().map(|run| run.step), waiter) {
+            (Some(Step::Intent), Waiter::LeaveIntent) => self.say_goodbye(ctx, swim),
+            (Some(Step::Dead), Waiter::LeaveDead) => self.linger(ctx),
+            (Some(Step::Intent | Step::Dead | Step::Linger) | None, _) => (),
+        }
+    }
+
+    /// A step of the leave has had its time: the leave goes on all the same.
+    pub(super) fn on_leave_timer(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim) {
+        match self.leave.as_ref().map(|run| run.step) {
+            Some(Step::Intent) => self.say_goodbye(ctx, swim),
+            Some(Step::Dead) => {
+                ctx.log(Log::LeaveTimedOut);
+                self.linger(ctx);
+            }
+            Some(Step::Linger) => {
+                self.phase = Phase::Left;
+                for id in self.leave.take().map(|run| run.requests).unwrap_or_default() {
+                    reply(ctx, id, Reply::Left);
+                }
+            }
+            None => (),
+        }
+    }
+
+    /// Says of another member that it leaves. The answer comes when the word is out; nobody to tell means at once.
+    pub(super) fn force_leave(&mut self, ctx: &mut Ctx<'_>, id: RequestId, node: Name) {
+        if self.waits.len() >= limits::BROADCAST_WAITS_MAX {
+            return reply(ctx, id, Reply::Failed(CommandError::Busy));
+        }
+        let ltime = self.clock.time();
+        self.clock.increment();
+        self.on_leave_intent(ctx, &node, ltime, ltime);
+        if !ctx.table.has_live_others() {
+            return reply(ctx, id, Reply::ForceLeft);
+        }
+        self.waits_begun = self.waits_begun.saturating_add(1);
+        let number = self.waits_begun;
+        self.waits.insert(number, BroadcastWait { request: id });
+        ctx.arm(TimerKind::BroadcastWait(number), ctx.now + ctx.config.serf.broadcast_timeout);
+        let intent = SerfMessage::Leave(Intent { ltime, node: node.clone(), prune: false });
+        ctx.broadcast_intent(node, intent, Some(Waiter::Command(number)));
+    }
+
+    /// A command's broadcast is over, or has had its time.
+    pub(super) fn on_wait_end(&mut self, ctx: &mut Ctx<'_>, number: u64, late: bool) {
+        let Some(wait) = self.waits.remove(&number) else { return };
+        ctx.timers.disarm(TimerKind::BroadcastWait(number));
+        let answer = if late { Reply::Failed(CommandError::ForceLeaveTimedOut) } else { Reply::ForceLeft };
+        reply(ctx, wait.request, answer);
+    }
+}

@@ -1,0 +1,466 @@
+//! The member table: one entry per name, shared by both layers.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
+
+use crate::event::{MemberEventKind, MemberInfo, Status};
+use crate::identity::{Identity, Interner};
+use crate::lamport::LamportTime;
+use crate::limits;
+use crate::map::HashKey;
+use crate::rng::{Purpose, Rng};
+use crate::time::Time;
+use crate::types::{Incarnation, Name, Slot};
+use crate::wire::SwimState;
+
+/// What is known of one member by either layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Member {
+    /// What its last accepted alive message said.
+    pub identity: Arc<Identity>,
+    /// When `state` last changed.
+    pub state_since: Time,
+    /// When a stale alive message about it was last answered with an accusation (U-04).
+    pub accused_at: Option<Time>,
+    /// Lamport time of the last intent that was applied to it.
+    pub status_ltime: LamportTime,
+    /// When `status` last changed.
+    pub status_since: Time,
+    /// The largest incarnation known.
+    pub incarnation: Incarnation,
+    /// Where it stands in the list that its state puts it in.
+    listed_at: u32,
+    /// What the failure detector believes; `None`: forgotten, but the incarnation is remembered (U-05).
+    state: Option<SwimState>,
+    /// What Serf shows.
+    pub status: Status,
+    /// The last event that was handed out about it.
+    pub last_event: Option<MemberEventKind>,
+}
+
+const _: () = assert!(size_of::<Member>() <= 72, "a member entry must stay small");
+
+impl Member {
+    /// What the failure detector believes; `None`: forgotten.
+    pub const fn state(&self) -> Option<SwimState> {
+        self.state
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Name {
+        &self.identity.name
+    }
+
+    /// The member as events and listings show it.
+    pub fn info(&self) -> MemberInfo {
+        MemberInfo {
+            name: self.identity.name.clone(),
+            addr: self.identity.addr,
+            tags: crate::serf::tags::decode(&self.identity.meta),
+            status: self.status,
+            versions: self.identity.versions,
+        }
+    }
+}
+
+/// Every member by slot and by name, with the lists that the protocol draws from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Table {
+    key: HashKey,
+    #[serde(skip)]
+    index: HashTable<Slot>,
+    /// Chunks of equal length, so that growing never copies an entry.
+    chunks: Vec<Vec<Option<Member>>>,
+    free: BTreeSet<Slot>,
+    /// Alive and suspect members, the node itself included, dense.
+    live: Vec<Slot>,
+    /// Dead members (not those that left) that are not forgotten, dense.
+    dead: Vec<Slot>,
+    /// Members that both layers have forgotten, by the time of the forgetting.
+    tombstones: BTreeSet<(Time, Slot)>,
+    probe_order: Vec<Slot>,
+    cursor: usize,
+    known: usize,
+    me: Slot,
+}
+
+const CHUNK: usize = 64;
+
+impl Table {
+    /// Makes a table that holds `me` alone, known to nobody yet.
+    pub fn new(key: HashKey, me: Arc<Identity>, now: Time) -> Self {
+        let mut table = Self {
+            key,
+            index: HashTable::new(),
+            chunks: Vec::new(),
+            free: BTreeSet::new(),
+            live: Vec::new(),
+            dead: Vec::new(),
+            tombstones: BTreeSet::new(),
+            probe_order: Vec::new(),
+            cursor: 0,
+            known: 0,
+            me: Slot(0),
+        };
+        table.me = table.place(me, now);
+        table
+    }
+
+    /// The node itself.
+    pub const fn me(&self) -> Slot {
+        self.me
+    }
+
+    /// The entry of `slot`; `None` if it was freed.
+    pub fn find(&self, slot: Slot) -> Option<&Member> {
+        let (chunk, offset) = position(slot);
+        self.chunks.get(chunk)?.get(offset)?.as_ref()
+    }
+
+    /// The entry of `slot`, to change; `None` if it was freed.
+    pub fn find_mut(&mut self, slot: Slot) -> Option<&mut Member> {
+        let (chunk, offset) = position(slot);
+        self.chunks.get_mut(chunk)?.get_mut(offset)?.as_mut()
+    }
+
+    /// The entry of the node itself.
+    #[expect(clippy::expect_used, reason = "the node's own entry is placed by `new` and never freed")]
+    pub fn own(&self) -> &Member {
+        self.find(self.me).expect("the node's own entry")
+    }
+
+    /// The slot of `name`.
+    pub fn slot(&self, name: &Name) -> Option<Slot> {
+        let hash = self.key.hash_one(name);
+        self.index.find(hash, |&slot| self.find(slot).is_some_and(|member| member.name() == name)).copied()
+    }
+
+    /// How many members are not forgotten, the node itself included.
+    pub const fn known(&self) -> usize {
+        self.known
+    }
+
+    /// Alive and suspect members, the node itself included.
+    pub fn live(&self) -> &[Slot] {
+        &self.live
+    }
+
+    /// Dead members that are not forgotten.
+    pub fn dead(&self) -> &[Slot] {
+        &self.dead
+    }
+
+    /// Whether a member other than the node itself is alive or suspect.
+    pub fn has_live_others(&self) -> bool {
+        self.live.iter().any(|&slot| slot != self.me)
+    }
+
+    /// Every entry, in slot order.
+    pub fn entries(&self) -> impl Iterator<Item = (Slot, &Member)> {
+        self.chunks
+            .iter()
+            .flatten()
+            .enumerate()
+            .filter_map(|(number, member)| Some((Slot(u32::try_from(number).ok()?), member.as_ref()?)))
+    }
+
+    /// Every entry that Serf shows, sorted by name.
+    pub fn by_name(&self) -> Vec<&Member> {
+        let mut members: Vec<_> =
+            self.entries().map(|(_, member)| member).filter(|member| member.status != Status::None).collect();
+        members.sort_by(|one, other| one.name().cmp(other.name()));
+        members
+    }
+
+    /// Adds a forgotten entry for a new name; `None` if the table is full.
+    pub fn insert(&mut self, identity: Arc<Identity>, now: Time) -> Option<Slot> {
+        let held = self.chunks.len().saturating_mul(CHUNK).saturating_sub(self.free.len());
+        if held >= limits::MEMBERS_MAX && !self.free_oldest_tombstone() {
+            return None;
+        }
+        Some(self.place(identity, now))
+    }
+
+    fn place(&mut self, identity: Arc<Identity>, now: Time) -> Slot {
+        let slot = self.free.pop_first().unwrap_or_else(|| self.grow());
+        let hash = self.key.hash_one(&identity.name);
+        let member = Member {
+            identity,
+            state_since: now,
+            accused_at: None,
+            status_ltime: LamportTime::default(),
+            status_since: now,
+            incarnation: Incarnation::default(),
+            listed_at: 0,
+            state: None,
+            status: Status::None,
+            last_event: None,
+        };
+        let (chunk, offset) = position(slot);
+        if let Some(place) = self.chunks.get_mut(chunk).and_then(|chunk| chunk.get_mut(offset)) {
+            *place = Some(member);
+        }
+        let (key, chunks) = (self.key, &self.chunks);
+        self.index.insert_unique(hash, slot, |&slot| hash_of(key, chunks, slot));
+        slot
+    }
+
+    /// Adds a chunk and returns its first slot; the others become free.
+    fn grow(&mut self) -> Slot {
+        let first = u32::try_from(self.chunks.len().saturating_mul(CHUNK)).unwrap_or(u32::MAX);
+        let mut chunk = Vec::with_capacity(CHUNK);
+        chunk.resize_with(CHUNK, || None);
+        self.chunks.push(chunk);
+        self.free.extend((1..CHUNK as u32).map(|offset| Slot(first.saturating_add(offset))));
+        Slot(first)
+    }
+
+    /// Changes what the failure detector believes of `slot`; keeps the lists in step.
+    pub fn set_state(&mut self, slot: Slot, state: Option<SwimState>, now: Time) {
+        let Some(member) = self.find_mut(slot) else { return };
+        let (before, at, status, since) = (member.state, member.listed_at, member.status, member.state_since);
+        member.state = state;
+        member.state_since = now;
+        let was_tombstone = before.is_none() && status == Status::None;
+        if was_tombstone {
+            self.tombstones.remove(&(since, slot));
+        }
+        match list_of(before) {
+            List::Live => unlist(&mut self.live, at),
+            List::Dead => unlist(&mut self.dead, at),
+            List::None => None,
+        }
+        .and_then(|moved| self.find_mut(moved))
+        .into_iter()
+        .for_each(|moved| moved.listed_at = at);
+        let listed_at = match list_of(state) {
+            List::Live => enlist(&mut self.live, slot),
+            List::Dead => enlist(&mut self.dead, slot),
+            List::None => 0,
+        };
+        if let Some(member) = self.find_mut(slot) {
+            member.listed_at = listed_at;
+        }
+        match (before.is_some(), state.is_some()) {
+            (false, true) => self.known = self.known.saturating_add(1),
+            (true, false) => self.known = self.known.saturating_sub(1),
+            (true, true) | (false, false) => (),
+        }
+        self.note_tombstone(slot);
+    }
+
+    /// Changes the status that Serf shows.
+    pub fn set_status(&mut self, slot: Slot, status: Status, now: Time) {
+        let Some(member) = self.find_mut(slot) else { return };
+        if member.state.is_none() && member.status == Status::None {
+            let key = (member.state_since, slot);
+            self.tombstones.remove(&key);
+        }
+        if let Some(member) = self.find_mut(slot) {
+            member.status = status;
+            member.status_since = now;
+        }
+        self.note_tombstone(slot);
+    }
+
+    /// Keeps count of an entry that both layers have forgotten; drops the oldest beyond the bound.
+    fn note_tombstone(&mut self, slot: Slot) {
+        let Some(member) = self.find(slot) else { return };
+        if member.state.is_none() && member.status == Status::None && slot != self.me {
+            let key = (member.state_since, slot);
+            self.tombstones.insert(key);
+            if self.tombstones.len() > limits::TOMBSTONES_MAX {
+                self.free_oldest_tombstone();
+            }
+        }
+    }
+
+    /// Frees the entries that both layers have forgotten before `before`.
+    pub fn retire(&mut self, before: Time) {
+        while self.tombstones.first().is_some_and(|&(since, _)| since < before) {
+            self.free_oldest_tombstone();
+        }
+    }
+
+    /// Whether an entry waits to be freed.
+    pub fn has_tombstones(&self) -> bool {
+        !self.tombstones.is_empty()
+    }
+
+    fn free_oldest_tombstone(&mut self) -> bool {
+        let Some((_, slot)) = self.tombstones.pop_first() else { return false };
+        let (key, chunks) = (self.key, &self.chunks);
+        let hash = hash_of(key, chunks, slot);
+        if let Ok(entry) = self.index.find_entry(hash, |&other| other == slot) {
+            entry.remove();
+        }
+        let (chunk, offset) = position(slot);
+        if let Some(place) = self.chunks.get_mut(chunk).and_then(|chunk| chunk.get_mut(offset)) {
+            *place = None;
+        }
+        self.free.insert(slot);
+        true
+    }
+
+    /// Puts a new member at a random place of the probe list.
+    pub fn enlist_for_probes(&mut self, slot: Slot, rng: &mut Rng) {
+        self.probe_order.push(slot);
+        let last = self.probe_order.len().saturating_sub(1);
+        let place = rng.index(Purpose::ProbeInsert, self.probe_order.len());
+        self.probe_order.swap(place, last);
+    }
+
+    /// The next entry of the probe list, or `None` at its end.
+    pub fn next_in_probe_order(&mut self) -> Option<Slot> {
+        let slot = self.probe_order.get(self.cursor).copied()?;
+        self.cursor = self.cursor.saturating_add(1);
+        Some(slot)
+    }
+
+    /// How long the probe list is.
+    pub const fn probe_order_len(&self) -> usize {
+        self.probe_order.len()
+    }
+
+    /// Ends a pass: forgets members gone since before `before`, shuffles the rest, starts anew (protocol.md 1.4).
+    pub fn end_probe_pass(&mut self, before: Time, now: Time, rng: &mut Rng) {
+        let gone: Vec<Slot> = self
+            .probe_order
+            .iter()
+            .copied()
+            .filter(|&slot| {
+                self.find(slot).is_some_and(|member| match member.state {
+                    Some(SwimState::Dead | SwimState::Left) => member.state_since <= before,
+                    Some(SwimState::Alive | SwimState::Suspect) | None => false,
+                })
+            })
+            .collect();
+        for slot in gone {
+            self.set_state(slot, None, now);
+        }
+        let mut order = core::mem::take(&mut self.probe_order);
+        order.retain(|&slot| self.find(slot).is_some_and(|member| member.state.is_some()));
+        self.probe_order = order;
+        rng.shuffle(Purpose::ProbeOrder, &mut self.probe_order);
+        self.cursor = 0;
+    }
+
+    /// Makes what a checkpoint leaves out: the index, and identities shared with others of the process.
+    pub fn rebuild(&mut self, interner: &Interner) {
+        self.index = HashTable::new();
+        for member in self.chunks.iter_mut().flatten().flatten() {
+            member.identity = interner.share((*member.identity).clone());
+        }
+        let slots: Vec<_> = self.entries().map(|(slot, _)| slot).collect();
+        let (key, chunks) = (self.key, &self.chunks);
+        for slot in slots {
+            self.index.insert_unique(hash_of(key, chunks, slot), slot, |&slot| hash_of(key, chunks, slot));
+        }
+    }
+
+    /// Up to `count` distinct members drawn uniformly from those of `live` and `dead` that are `eligible`
+    /// (protocol.md 3.1, D-02): by rejection where few are wanted of many, else by a partial shuffle.
+    pub fn draw(
+        &self,
+        rng: &mut Rng,
+        purpose: Purpose,
+        count: usize,
+        with_dead: bool,
+        eligible: impl Fn(Slot, &Member) -> bool,
+    ) -> Vec<Slot> {
+        let dead: &[Slot] = if with_dead { &self.dead } else { &[] };
+        let total = self.live.len().saturating_add(dead.len());
+        let nth =
+            |number: usize| self.live.get(number).or_else(|| dead.get(number.checked_sub(self.live.len())?)).copied();
+        let fits = |slot: Slot| self.find(slot).is_some_and(|member| eligible(slot, member));
+        let mut drawn: Vec<Slot> = Vec::with_capacity(count.min(total));
+        if count.saturating_mul(2) <= total {
+            for _ in 0..count.saturating_mul(8) {
+                if drawn.len() == count {
+                    return drawn;
+                }
+                if let Some(slot) = nth(rng.index(purpose, total)).filter(|&slot| fits(slot) && !drawn.contains(&slot))
+                {
+                    drawn.push(slot);
+                }
+            }
+        }
+        let mut rest: Vec<Slot> =
+            (0..total).filter_map(nth).filter(|&slot| fits(slot) && !drawn.contains(&slot)).collect();
+        while drawn.len() < count && !rest.is_empty() {
+            let place = rng.index(purpose, rest.len());
+            drawn.push(rest.swap_remove(place));
+        }
+        drawn
+    }
+
+    /// Checks that lists and entries agree.
+    pub fn check(&self) -> Result<(), alloc::string::String> {
+        let mut known = 0_usize;
+        for (slot, member) in self.entries() {
+            known = known.saturating_add(usize::from(member.state.is_some()));
+            let list = match list_of(member.state) {
+                List::Live => Some(&self.live),
+                List::Dead => Some(&self.dead),
+                List::None => None,
+            };
+            if list.is_some_and(|list| list.get(member.listed_at as usize) != Some(&slot)) {
+                return Err(alloc::format!("{} is not in the list of its state", member.name()));
+            }
+            if self.slot(member.name()) != Some(slot) {
+                return Err(alloc::format!("{} is not found by its name", member.name()));
+            }
+            let tombstone = member.state.is_none() && member.status == Status::None && slot != self.me;
+            if tombstone != self.tombstones.contains(&(member.state_since, slot)) {
+                return Err(alloc::format!("{} is wrongly counted as forgotten", member.name()));
+            }
+        }
+        if known != self.known || self.live.len().saturating_add(self.dead.len()) > known {
+            return Err(alloc::format!("{known} members are known, {} are counted", self.known));
+        }
+        Ok(())
+    }
+}
+
+enum List {
+    Live,
+    Dead,
+    None,
+}
+
+const fn list_of(state: Option<SwimState>) -> List {
+    match state {
+        Some(SwimState::Alive | SwimState::Suspect) => List::Live,
+        Some(SwimState::Dead) => List::Dead,
+        Some(SwimState::Left) | None => List::None,
+    }
+}
+
+fn enlist(list: &mut Vec<Slot>, slot: Slot) -> u32 {
+    list.push(slot);
+    u32::try_from(list.len().saturating_sub(1)).unwrap_or(u32::MAX)
+}
+
+/// Takes out what stands at `at` and returns what has moved into its place.
+fn unlist(list: &mut Vec<Slot>, at: u32) -> Option<Slot> {
+    let at = at as usize;
+    if at < list.len() {
+        list.swap_remove(at);
+    }
+    list.get(at).copied()
+}
+
+const fn position(slot: Slot) -> (usize, usize) {
+    (slot.0 as usize / CHUNK, slot.0 as usize % CHUNK)
+}
+
+fn hash_of(key: HashKey, chunks: &[Vec<Option<Member>>], slot: Slot) -> u64 {
+    let (chunk, offset) = position(slot);
+    let member = chunks.get(chunk).and_then(|chunk| chunk.get(offset)).and_then(Option::as_ref);
+    member.map_or(0, |member| key.hash_one(&member.identity.name))
+}

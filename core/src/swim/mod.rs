@@ -1,0 +1,248 @@
+//! SWIM with Lifeguard: who is there, who has failed, and how the word gets around (protocol.md 1).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ctx::Ctx;
+use crate::io::{Activity, Output, Persist, PersistId};
+use crate::log::Log;
+use crate::rng::Purpose;
+use crate::time::{Time, nanos};
+use crate::timers::TimerKind;
+use crate::types::{GossipAddr, Incarnation, SeqNo, Slot};
+use crate::wire::{Ack, Message, SwimState};
+
+pub mod awareness;
+pub mod member;
+mod probe;
+mod push_pull;
+mod relay;
+mod rules;
+mod stream;
+pub mod suspicion;
+
+pub(crate) use stream::{Exchange, ExchangeKind, StreamStep, Streams};
+
+use awareness::Awareness;
+use probe::Probe;
+use relay::Relay;
+use suspicion::Suspicion;
+
+/// The membership layer of one node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Swim {
+    awareness: Awareness,
+    /// The node's own incarnation.
+    incarnation: Incarnation,
+    /// Set by a leave; the node no longer defends itself.
+    leaving: bool,
+    /// The last sequence number used.
+    seq: SeqNo,
+    probe: Probe,
+    relays: BTreeMap<SeqNo, Relay>,
+    suspicions: BTreeMap<Slot, Suspicion>,
+    streams: Streams,
+    /// Time until the first periodic push/pull, on top of its interval.
+    stagger: u64,
+    persists: u64,
+    /// What the layer above must hear of.
+    events: Vec<SwimEvent>,
+}
+
+/// Something that the layer above must hear of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SwimEvent {
+    /// A member came or came back.
+    Join(Slot),
+    /// A member is dead or has left.
+    Leave(Slot),
+    /// A member's metadata changed.
+    Update(Slot),
+    /// Another address claims a member's name.
+    Conflict(Slot, GossipAddr),
+}
+
+impl Swim {
+    /// Makes the layer; `used` is the largest incarnation of an earlier life.
+    pub(crate) fn new(ctx: &mut Ctx<'_>, used: Incarnation) -> Self {
+        let probe_phase = ctx.now + phase(ctx, nanos(ctx.config.swim.probe_interval));
+        let stagger =
+            ctx.rng.below_inclusive(Purpose::Stagger, nanos(ctx.config.swim.push_pull_interval).saturating_sub(1));
+        Self {
+            awareness: Awareness::default(),
+            incarnation: used,
+            leaving: false,
+            seq: SeqNo::default(),
+            probe: Probe::new(probe_phase),
+            relays: BTreeMap::new(),
+            suspicions: BTreeMap::new(),
+            streams: Streams::default(),
+            stagger,
+            persists: 0,
+            events: Vec::new(),
+        }
+    }
+
+    /// Takes what the layer above must hear of.
+    pub(crate) fn take_events(&mut self) -> Vec<SwimEvent> {
+        core::mem::take(&mut self.events)
+    }
+
+    /// The health score.
+    pub(crate) const fn health(&self) -> u8 {
+        self.awareness.score()
+    }
+
+    pub(crate) const fn streams(&mut self) -> &mut Streams {
+        &mut self.streams
+    }
+
+    /// Handles one message of a packet from `from`; Serf's messages are not for this layer.
+    pub(crate) fn on_message(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, message: Message) {
+        match message {
+            Message::Ping(ping) => self.on_ping(ctx, from, &ping),
+            Message::IndirectPing(ask) => self.on_indirect_ping(ctx, from, &ask),
+            Message::Ack(Ack { seq, .. }) => self.on_ack(ctx, seq),
+            Message::Nack(seq) => self.on_nack(seq),
+            Message::Suspect(accused) => self.on_suspect(ctx, accused, rules::Source::Gossip),
+            Message::Alive(alive) => self.on_alive(ctx, alive),
+            Message::Dead(accused) => self.on_dead(ctx, accused),
+            Message::Serf(_) => (),
+        }
+    }
+
+    /// Handles a timer of this layer.
+    pub(crate) fn on_timer(&mut self, ctx: &mut Ctx<'_>, timer: TimerKind) {
+        match timer {
+            TimerKind::ProbeTick => self.on_probe_tick(ctx),
+            TimerKind::ProbeTimeout => self.on_probe_timeout(ctx),
+            TimerKind::ProbeDeadline => self.on_probe_deadline(ctx),
+            TimerKind::RelayNack(seq) => self.on_relay_nack(ctx, seq),
+            TimerKind::RelayEnd(seq) => self.end_relay(ctx, seq),
+            TimerKind::Suspicion(slot) => self.on_suspicion_end(ctx, slot),
+            TimerKind::Gossip => self.on_gossip_tick(ctx),
+            TimerKind::PushPull => self.on_push_pull_tick(ctx),
+            TimerKind::Stream(id) => self.streams.on_deadline(ctx, id),
+            TimerKind::Reap
+            | TimerKind::Reconnect
+            | TimerKind::RetryJoin
+            | TimerKind::Leave
+            | TimerKind::BroadcastWait(_)
+            | TimerKind::LeavingCheck
+            | TimerKind::CoalescePeriod
+            | TimerKind::CoalesceQuiet
+            | TimerKind::QueueCheck => (),
+        }
+    }
+
+    /// One gossip round (protocol.md 1.8): for each target, what fits; nothing left ends the round.
+    fn on_gossip_tick(&mut self, ctx: &mut Ctx<'_>) {
+        let me = ctx.table.me();
+        let (now, window) = (ctx.now, ctx.config.swim.gossip_to_dead);
+        let targets = ctx.table.draw(
+            ctx.rng,
+            Purpose::GossipTargets,
+            ctx.config.swim.gossip_nodes as usize,
+            true,
+            |slot, member| {
+                slot != me && (member.state() != Some(SwimState::Dead) || now.since(member.state_since) <= window)
+            },
+        );
+        for slot in targets {
+            let Some(to) = ctx.table.find(slot).map(|member| member.identity.addr.socket_addr()) else { continue };
+            if !ctx.send_gossip(to) {
+                break;
+            }
+        }
+        ctx.arm_gossip();
+    }
+
+    /// Arms what runs while other members are known (timers that have nothing to do must not exist).
+    fn arm_periodic(&self, ctx: &mut Ctx<'_>) {
+        if ctx.table.probe_order_len() > 0 {
+            let next = ctx.now.next_on_grid(self.probe.phase(), ctx.config.swim.probe_interval);
+            ctx.arm_if_idle(TimerKind::ProbeTick, next);
+        }
+        if ctx.table.has_live_others() && !ctx.config.swim.push_pull_interval.is_zero() {
+            let first = ctx.now + core::time::Duration::from_nanos(self.stagger) + self.push_pull_interval(ctx);
+            ctx.arm_if_idle(TimerKind::PushPull, first);
+        }
+        ctx.arm_gossip();
+    }
+
+    const fn next_seq(&mut self) -> SeqNo {
+        self.seq = SeqNo(self.seq.0.wrapping_add(1));
+        self.seq
+    }
+
+    /// Adds to the health score where it is in use.
+    fn judge_self(&mut self, ctx: &Ctx<'_>, delta: i32) {
+        let lifeguard = &ctx.config.swim.lifeguard;
+        if lifeguard.awareness {
+            self.awareness.apply(delta, lifeguard.awareness_max);
+        }
+    }
+
+    /// Hands out the own incarnation as a record to keep, where the configuration asks for it (U-04).
+    fn persist_incarnation(&mut self, ctx: &mut Ctx<'_>) {
+        if ctx.config.persist {
+            self.persists = self.persists.saturating_add(1);
+            let record = Persist::Incarnation(self.incarnation).into();
+            ctx.out.push(Output::Persist { id: PersistId(self.persists), record });
+        }
+    }
+
+    /// The local send of a packet failed: for a running probe that is a missing ack (protocol.md 1.4).
+    pub(crate) fn on_send_failed(&mut self, ctx: &mut Ctx<'_>, to: SocketAddr, activity: Activity) {
+        if activity == Activity::Probe {
+            self.on_probe_send_failed(ctx, to);
+        }
+    }
+
+    /// A stream ping was answered.
+    pub(crate) fn on_stream_ack(&mut self, seq: SeqNo) {
+        self.probe.on_stream_ack(seq);
+    }
+
+    /// Checks what must hold between this layer's parts (protocol.md 3.1).
+    pub(crate) fn check(
+        &self,
+        ctx_table: &member::Table,
+        timers: &crate::timers::Timers,
+    ) -> Result<(), alloc::string::String> {
+        for (slot, member) in ctx_table.entries() {
+            let suspect = member.state() == Some(SwimState::Suspect);
+            let timer = timers.deadline(TimerKind::Suspicion(slot)).is_some();
+            if suspect != timer || suspect != self.suspicions.contains_key(&slot) {
+                return Err(alloc::format!("{}: suspect {suspect}, suspicion timer {timer}", member.name()));
+            }
+        }
+        for seq in self.relays.keys() {
+            if timers.deadline(TimerKind::RelayEnd(*seq)).is_none() {
+                return Err(alloc::format!("relay {} has no end", seq.0));
+            }
+        }
+        if self.probe.is_running() != timers.deadline(TimerKind::ProbeDeadline).is_some() {
+            return Err("a probe and its deadline do not stand together".into());
+        }
+        self.streams.check(timers)
+    }
+}
+
+/// A uniform phase below `interval` nanoseconds (U-09: phases that work).
+fn phase(ctx: &mut Ctx<'_>, interval: u64) -> core::time::Duration {
+    core::time::Duration::from_nanos(ctx.rng.below_inclusive(Purpose::Stagger, interval.saturating_sub(1)))
+}
+
+/// The phase of the gossip rounds of a node that starts at `now`.
+pub(crate) fn gossip_phase(rng: &mut crate::rng::Rng, interval: core::time::Duration, now: Time) -> Time {
+    now + core::time::Duration::from_nanos(rng.below_inclusive(Purpose::Stagger, nanos(interval).saturating_sub(1)))
+}
+
+/// A line for the log, boxed.
+fn refuted(accusation: crate::log::Accusation, from: crate::types::Name) -> Log {
+    Log::Refute(accusation, from)
+}

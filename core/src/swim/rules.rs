@@ -1,0 +1,320 @@
+//! The transition table: what alive, suspect and dead messages do (protocol.md 1.7 as changed by 3.2).
+
+use alloc::sync::Arc;
+
+use crate::broadcasts::Waiter;
+use crate::config::Lifeguard;
+use crate::ctx::{Ctx, Rumour, RumourKind};
+use crate::identity::Identity;
+use crate::limits;
+use crate::log::{Accusation, Log};
+use crate::scale::suspicion_min;
+use crate::swim::member::Member;
+use crate::swim::suspicion::Suspicion;
+use crate::swim::{Swim, SwimEvent, refuted};
+use crate::timers::TimerKind;
+use crate::types::{Incarnation, Name, Slot};
+use crate::wire::{Accused, Alive, Message, SwimState};
+
+/// How a suspicion was heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The accuser says so, or we are it.
+    Gossip,
+    /// A peer's push/pull said so: the accuser is the peer, and the word confirms nothing (U-06).
+    Hearsay,
+}
+
+impl Swim {
+    /// The node's first word about itself.
+    pub(crate) fn bootstrap(&mut self, ctx: &mut Ctx<'_>) {
+        let me = ctx.table.me();
+        self.incarnation = self.incarnation.next();
+        self.persist_incarnation(ctx);
+        ctx.table.set_state(me, Some(SwimState::Alive), ctx.now);
+        self.events.push(SwimEvent::Join(me));
+        self.speak_for_self(ctx);
+    }
+
+    /// A member speaks for itself, or somebody passes its word on.
+    pub(crate) fn on_alive(&mut self, ctx: &mut Ctx<'_>, alive: Alive) {
+        let slot = ctx.table.slot(&alive.node);
+        let about_me = slot == Some(ctx.table.me());
+        if (about_me && self.leaving) || !alive.versions.is_sane() || !is_believable(ctx, alive.incarnation) {
+            return;
+        }
+        match slot.and_then(|slot| ctx.table.find(slot).map(|member| (slot, member.state()))) {
+            None => self.on_alive_unknown(ctx, alive),
+            Some((slot, None)) => self.on_alive_forgotten(ctx, slot, alive),
+            Some((slot, Some(state))) => self.on_alive_known(ctx, slot, state, alive),
+        }
+    }
+
+    fn on_alive_unknown(&mut self, ctx: &mut Ctx<'_>, alive: Alive) {
+        // U-37: an incarnation of 0 would leave an entry that is nobody.
+        if alive.incarnation == Incarnation(0) {
+            return;
+        }
+        let identity = ctx.config.interner.share(identity_of(&alive));
+        match ctx.table.insert(identity, ctx.now) {
+            Some(slot) => self.accept(ctx, slot, alive),
+            None => ctx.log(Log::Dropped("member table", limits::MEMBERS_MAX)),
+        }
+    }
+
+    /// U-05: a copy of an old table must not revive who was forgotten; who really restarted hears what to refute.
+    fn on_alive_forgotten(&mut self, ctx: &mut Ctx<'_>, slot: Slot, alive: Alive) {
+        let stored = ctx.table.find(slot).map(|member| member.incarnation);
+        if stored.is_some_and(|stored| alive.incarnation <= stored) {
+            self.accuse_again(ctx, slot);
+        } else {
+            self.accept(ctx, slot, alive);
+        }
+    }
+
+    fn on_alive_known(&mut self, ctx: &mut Ctx<'_>, slot: Slot, state: SwimState, alive: Alive) {
+        let Some(member) = ctx.table.find(slot) else { return };
+        let (mine, stored) = (member.identity.addr, member.incarnation);
+        if mine != alive.addr {
+            if is_reclaimable(ctx, member) && slot != ctx.table.me() {
+                self.accept(ctx, slot, alive);
+            } else {
+                let (name, theirs, state) = (alive.node, alive.addr, state as u8);
+                ctx.log(Log::Conflict { name, mine, theirs, state });
+                self.events.push(SwimEvent::Conflict(slot, alive.addr));
+            }
+            return;
+        }
+        if slot == ctx.table.me() {
+            let same = *member.identity == identity_of(&alive);
+            if alive.incarnation > stored || (alive.incarnation == stored && !same) {
+                self.refute(ctx, alive.incarnation, Accusation::Alive, alive.node);
+            }
+        } else if alive.incarnation > stored {
+            self.accept(ctx, slot, alive);
+        } else if state != SwimState::Alive {
+            self.accuse_again(ctx, slot);
+        }
+    }
+
+    /// Stores an alive message that is newer than what was known.
+    fn accept(&mut self, ctx: &mut Ctx<'_>, slot: Slot, alive: Alive) {
+        let identity = ctx.config.interner.share(identity_of(&alive));
+        let Some(member) = ctx.table.find_mut(slot) else { return };
+        let before = member.state();
+        let changed = member.identity.meta != identity.meta;
+        if !Arc::ptr_eq(&member.identity, &identity) {
+            member.identity = identity;
+        }
+        member.incarnation = alive.incarnation;
+        member.accused_at = None;
+        self.end_suspicion(ctx, slot);
+        if before != Some(SwimState::Alive) {
+            ctx.table.set_state(slot, Some(SwimState::Alive), ctx.now);
+        }
+        match before {
+            Some(SwimState::Alive | SwimState::Suspect) => {
+                if changed {
+                    self.events.push(SwimEvent::Update(slot));
+                }
+            }
+            Some(SwimState::Dead | SwimState::Left) => self.events.push(SwimEvent::Join(slot)),
+            None => {
+                ctx.table.enlist_for_probes(slot, ctx.rng);
+                self.events.push(SwimEvent::Join(slot));
+            }
+        }
+        ctx.broadcast(Rumour::state(slot), &Message::Alive(alive), None);
+        self.arm_periodic(ctx);
+    }
+
+    /// U-04: answers a stale alive message so that a member that restarted hears what to refute. The answer is a
+    /// suspicion with the incarnation that we know, whatever we believe of the member: it makes a live member speak
+    /// and fails nobody who does. Once per member and probe interval.
+    fn accuse_again(&mut self, ctx: &mut Ctx<'_>, slot: Slot) {
+        let (now, interval) = (ctx.now, ctx.config.swim.probe_interval);
+        let from = ctx.config.name.clone();
+        let Some(member) = ctx.table.find_mut(slot) else { return };
+        if member.accused_at.is_some_and(|last| now.since(last) < interval) {
+            return;
+        }
+        member.accused_at = Some(now);
+        let accused = Accused { node: member.name().clone(), incarnation: member.incarnation, from };
+        let rumour = Rumour { slot, kind: RumourKind::Suspicion(Some(ctx.table.me())) };
+        if !ctx.queues.swim.contains(&rumour) {
+            let mut bytes = alloc::vec::Vec::new();
+            crate::wire::native::encode(&Message::Suspect(accused), &mut bytes);
+            ctx.queues.swim.push(rumour, bytes.into(), None);
+            ctx.arm_gossip();
+        }
+    }
+
+    /// Somebody does not answer `accused.from`.
+    pub(crate) fn on_suspect(&mut self, ctx: &mut Ctx<'_>, accused: Accused, source: Source) {
+        let Some((slot, state)) = self.admit(ctx, &accused) else { return };
+        match state {
+            SwimState::Dead | SwimState::Left => (),
+            SwimState::Alive | SwimState::Suspect if slot == ctx.table.me() => {
+                self.refute(ctx, accused.incarnation, Accusation::Suspect, accused.from);
+            }
+            SwimState::Suspect => self.confirm(ctx, slot, &accused, source),
+            SwimState::Alive => self.suspect(ctx, slot, accused),
+        }
+    }
+
+    fn confirm(&mut self, ctx: &mut Ctx<'_>, slot: Slot, accused: &Accused, source: Source) {
+        if source == Source::Hearsay && !ctx.config.swim.lifeguard.hearsay_confirms {
+            return;
+        }
+        let Some(suspicion) = self.suspicions.get_mut(&slot) else { return };
+        if suspicion.confirm(&accused.from) {
+            let deadline = suspicion.deadline();
+            ctx.arm(TimerKind::Suspicion(slot), deadline);
+            let rumour = suspicion_rumour(ctx, slot, &accused.from);
+            ctx.broadcast(rumour, &Message::Suspect(accused.clone()), None);
+        }
+    }
+
+    fn suspect(&mut self, ctx: &mut Ctx<'_>, slot: Slot, accused: Accused) {
+        ctx.table.set_state(slot, Some(SwimState::Suspect), ctx.now);
+        let swim = &ctx.config.swim;
+        let needed = confirmations_needed(&swim.lifeguard, swim.suspicion_mult, ctx.members());
+        let min = suspicion_min(swim.suspicion_mult, ctx.members(), swim.probe_interval);
+        let max = min.saturating_mul(swim.suspicion_max_mult);
+        let suspicion = Suspicion::new(ctx.now, accused.from.clone(), needed, min, max);
+        ctx.arm(TimerKind::Suspicion(slot), suspicion.deadline());
+        self.suspicions.insert(slot, suspicion);
+        let rumour = suspicion_rumour(ctx, slot, &accused.from);
+        ctx.queues.swim.invalidate_range(Rumour::all(slot));
+        ctx.broadcast(rumour, &Message::Suspect(accused), None);
+    }
+
+    pub(super) fn end_suspicion(&mut self, ctx: &mut Ctx<'_>, slot: Slot) {
+        if self.suspicions.remove(&slot).is_some() {
+            ctx.timers.disarm(TimerKind::Suspicion(slot));
+        }
+    }
+
+    /// A suspicion has run out: the member is dead.
+    pub(super) fn on_suspicion_end(&mut self, ctx: &mut Ctx<'_>, slot: Slot) {
+        let Some(suspicion) = self.suspicions.remove(&slot) else { return };
+        let from = ctx.config.name.clone();
+        let Some(member) = ctx.table.find(slot) else { return };
+        let accused = Accused { node: member.name().clone(), incarnation: member.incarnation, from };
+        ctx.log(Log::MarkFailed(accused.node.clone(), suspicion.confirmations()));
+        self.on_dead(ctx, accused);
+    }
+
+    /// A member is gone; on purpose if it says so itself.
+    pub(crate) fn on_dead(&mut self, ctx: &mut Ctx<'_>, accused: Accused) {
+        let Some((slot, state)) = self.admit(ctx, &accused) else { return };
+        match state {
+            SwimState::Dead | SwimState::Left => (),
+            SwimState::Alive | SwimState::Suspect if slot == ctx.table.me() && !self.leaving => {
+                self.refute(ctx, accused.incarnation, Accusation::Dead, accused.from);
+            }
+            SwimState::Alive | SwimState::Suspect => self.bury(ctx, slot, accused),
+        }
+    }
+
+    fn bury(&mut self, ctx: &mut Ctx<'_>, slot: Slot, accused: Accused) {
+        self.end_suspicion(ctx, slot);
+        let on_purpose = accused.from == accused.node;
+        let state = if on_purpose { SwimState::Left } else { SwimState::Dead };
+        ctx.table.set_state(slot, Some(state), ctx.now);
+        self.events.push(SwimEvent::Leave(slot));
+        let waiter = (slot == ctx.table.me()).then_some(Waiter::LeaveDead);
+        ctx.broadcast(Rumour::state(slot), &Message::Dead(accused), waiter);
+    }
+
+    /// The member that an accusation is about, if the accusation counts; raises its incarnation (U-03).
+    fn admit(&mut self, ctx: &mut Ctx<'_>, accused: &Accused) -> Option<(Slot, SwimState)> {
+        if !is_believable(ctx, accused.incarnation) {
+            return None;
+        }
+        let slot = ctx.table.slot(&accused.node)?;
+        let me = ctx.table.me();
+        let member = ctx.table.find_mut(slot)?;
+        if accused.incarnation < member.incarnation {
+            return None;
+        }
+        // Our own incarnation is raised by the refutation alone.
+        if slot != me {
+            member.incarnation = accused.incarnation;
+        }
+        Some((slot, member.state()?))
+    }
+
+    /// Answers an accusation: the own incarnation goes past the accused one (protocol.md 1.7, refute).
+    fn refute(&mut self, ctx: &mut Ctx<'_>, accused: Incarnation, accusation: Accusation, from: Name) {
+        self.incarnation = self.incarnation.next().max(accused.next());
+        self.persist_incarnation(ctx);
+        self.judge_self(ctx, 1);
+        ctx.log(refuted(accusation, from));
+        self.speak_for_self(ctx);
+    }
+
+    /// Queues our alive message with the current incarnation, under our name (U-12).
+    pub(super) fn speak_for_self(&mut self, ctx: &mut Ctx<'_>) {
+        let (me, incarnation) = (ctx.table.me(), self.incarnation);
+        let Some(member) = ctx.table.find_mut(me) else { return };
+        member.incarnation = incarnation;
+        let alive = alive_of(member);
+        ctx.broadcast(Rumour::state(me), &Message::Alive(alive), None);
+    }
+
+    /// Leaves: the last word about ourselves. The node keeps answering.
+    pub(crate) fn leave(&mut self, ctx: &mut Ctx<'_>) {
+        self.leaving = true;
+        let name = ctx.config.name.clone();
+        self.on_dead(ctx, Accused { node: name.clone(), incarnation: self.incarnation, from: name });
+    }
+
+    /// Comes back after a leave, in the same process (U-15).
+    pub(crate) fn rejoin(&mut self, ctx: &mut Ctx<'_>) {
+        self.leaving = false;
+        self.bootstrap(ctx);
+        self.arm_periodic(ctx);
+    }
+}
+
+/// What a member's entry says as an alive message.
+pub(super) fn alive_of(member: &Member) -> Alive {
+    let Identity { name, addr, meta, versions } = (*member.identity).clone();
+    Alive { node: name, incarnation: member.incarnation, addr, meta, versions }
+}
+
+fn identity_of(alive: &Alive) -> Identity {
+    Identity { name: alive.node.clone(), addr: alive.addr, meta: alive.meta.clone(), versions: alive.versions }
+}
+
+/// U-13: without keys anybody can send an incarnation that could never be outdone.
+fn is_believable(ctx: &Ctx<'_>, incarnation: Incarnation) -> bool {
+    !ctx.keyring.is_empty() || incarnation.0 < limits::INCARNATION_SUSPICIOUS
+}
+
+/// Whether the name of a member that is gone may be taken over from another address (protocol.md 1.7).
+fn is_reclaimable(ctx: &Ctx<'_>, member: &Member) -> bool {
+    let reclaim = ctx.config.swim.dead_reclaim;
+    match member.state() {
+        Some(SwimState::Left) | None => true,
+        Some(SwimState::Dead) => !reclaim.is_zero() && ctx.now.since(member.state_since) > reclaim,
+        Some(SwimState::Alive | SwimState::Suspect) => false,
+    }
+}
+
+/// How many confirmations the shortest suspicion needs; none where the cluster has too few members for them.
+fn confirmations_needed(lifeguard: &Lifeguard, mult: u32, members: u64) -> u8 {
+    if !lifeguard.confirmations {
+        return 0;
+    }
+    let derived = u8::try_from(mult.saturating_sub(2)).unwrap_or(u8::MAX);
+    let needed = lifeguard.confirmations_needed.unwrap_or(derived);
+    if members.saturating_sub(2) < u64::from(needed) { 0 } else { needed }
+}
+
+/// Under what a suspicion stands in the queue: by accuser, or in upstream's way under the member alone (U-11).
+fn suspicion_rumour(ctx: &Ctx<'_>, slot: Slot, from: &Name) -> Rumour {
+    let accuser = if ctx.config.swim.lifeguard.confirmation_copies { ctx.table.slot(from) } else { None };
+    Rumour { slot, kind: RumourKind::Suspicion(accuser) }
+}

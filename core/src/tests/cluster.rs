@@ -1,0 +1,93 @@
+//! Whole clusters on a perfect network.
+
+use core::time::Duration;
+
+use crate::command::{Command, Reply};
+use crate::event::Status;
+use crate::tests::harness::{Cluster, name};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn members_find_each_other_by_one_join_each() {
+    let cluster = Cluster::joined(5, |_| ());
+    assert!(cluster.replies.values().all(|reply| matches!(reply, Reply::Joined { contacted: 1, .. })));
+    for number in 0..5 {
+        let joins = cluster.events(number).iter().filter(|text| text.starts_with("member-join")).count();
+        assert_eq!(joins, 5, "node {number}: {:?}", cluster.events(number));
+    }
+}
+
+#[test]
+fn a_crashed_member_is_found_failed_by_all() {
+    let mut cluster = Cluster::joined(5, |_| ());
+    cluster.crash(4);
+    cluster.run(15 * SECOND);
+    for number in 0..4 {
+        assert_eq!(cluster.status(number, 4), Some(Status::Failed), "at node {number}");
+    }
+}
+
+#[test]
+fn a_member_that_leaves_is_left_and_never_failed() {
+    let mut cluster = Cluster::joined(5, |_| ());
+    let id = cluster.command(4, Command::Leave);
+    cluster.run(10 * SECOND);
+    assert_eq!(cluster.replies.get(&(4, id)), Some(&Reply::Left));
+    for number in 0..4 {
+        assert_eq!(cluster.status(number, 4), Some(Status::Left), "at node {number}");
+        assert!(!cluster.events(number).contains(&"member-failed n4"));
+    }
+}
+
+#[test]
+fn a_crashed_member_that_restarts_is_taken_back() {
+    let mut cluster = Cluster::joined(4, |_| ());
+    cluster.crash(3);
+    cluster.run(15 * SECOND);
+    cluster.start(3, 2);
+    cluster.join(3, 0);
+    cluster.run(5 * SECOND);
+    for number in 0..4 {
+        assert_eq!(cluster.status(number, 3), Some(Status::Alive), "at node {number}");
+        let view = cluster.node(number).member(&name(3)).expect("known");
+        assert!(view.incarnation.0 >= 2, "it had to refute: {view:?}");
+    }
+    assert_eq!(cluster.events(0).iter().filter(|text| **text == "member-join n3").count(), 2);
+}
+
+#[test]
+fn a_healed_partition_becomes_one_cluster_again() {
+    let mut cluster = Cluster::joined(5, |_| ());
+    cluster.cut(&[0, 1], &[2, 3, 4]);
+    cluster.run(30 * SECOND);
+    assert_eq!(cluster.status(0, 4), Some(Status::Failed));
+    assert_eq!(cluster.status(4, 0), Some(Status::Failed));
+    cluster.heal();
+    cluster.run(90 * SECOND);
+    for number in 0..5 {
+        let statuses = cluster.statuses(number);
+        assert!(statuses.values().all(|&status| status == Status::Alive), "node {number}: {statuses:?}");
+    }
+}
+
+#[test]
+fn two_members_that_have_forgotten_each_other_find_back_in_one_exchange() {
+    let mut cluster = Cluster::joined(2, |_| ());
+    cluster.cut(&[0], &[1]);
+    cluster.run(Duration::from_secs(600));
+    assert_eq!(cluster.node(0).member(&name(1)).and_then(|view| view.state), None, "forgotten");
+    cluster.heal();
+    cluster.run(35 * SECOND);
+    assert_eq!(cluster.status(0, 1), Some(Status::Alive));
+    assert_eq!(cluster.status(1, 0), Some(Status::Alive));
+}
+
+#[test]
+fn an_idle_cluster_sends_two_packets_per_member_and_second() {
+    let mut cluster = Cluster::joined(5, |_| ());
+    cluster.run(Duration::from_secs(60));
+    let before = cluster.packets;
+    cluster.run(Duration::from_secs(100));
+    assert_eq!(cluster.packets - before, 5 * 100 * 2);
+}
