@@ -16,6 +16,7 @@ pub mod command;
 pub mod config;
 mod ctx;
 pub mod event;
+pub mod go_regex;
 pub mod identity;
 pub mod io;
 pub mod keyring;

@@ -1,4 +1,5 @@
 //! Tests of whole nodes.
 
 mod cluster;
+mod go_regex;
 mod harness;
