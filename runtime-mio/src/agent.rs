@@ -60,7 +60,7 @@ pub struct Agent {
     /// What could not be done and must be told to the core.
     pub(crate) answers: VecDeque<Answer>,
     outputs: Vec<Output>,
-    buffer: Box<[u8]>,
+    pub(crate) buffer: Box<[u8]>,
     entropy_at: Time,
     suspended: Duration,
     pub(crate) live: LiveOptions,
@@ -115,6 +115,7 @@ impl Agent {
         let now = clock.now();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
+        config.trace = options.log_level == Level::Trace;
         let node = Node::new(config, Seed::from_entropy(seed), now, Saved::default())
             .map_err(|error| StartError::Serf(error.to_string()))?;
         let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
@@ -238,7 +239,6 @@ impl Agent {
         }
         self.network.expire(now);
         self.mind_entropy(now);
-        self.serve_clients(now);
         self.take_signals(now);
         while let Ok(control) = self.control.try_recv() {
             match control {
@@ -249,6 +249,7 @@ impl Agent {
             }
         }
         self.mind_leave(now);
+        self.serve_clients(now);
         Ok(())
     }
 
@@ -268,7 +269,7 @@ impl Agent {
     }
 
     /// Remembers what the system says is ready.
-    fn note(&mut self, readiness: &Readiness) {
+    pub(crate) fn note(&mut self, readiness: &Readiness) {
         let readable = readiness.is_readable() || readiness.is_read_closed() || readiness.is_error();
         let writable = readiness.is_writable() || readiness.is_write_closed() || readiness.is_error();
         match Source::of(readiness.token()) {
@@ -313,6 +314,10 @@ impl Agent {
         self.next_request += 1;
         self.requests.insert(id, asker);
         self.feed(self.clock.now(), Stimulus::Command { id, command });
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
     }
 
     fn mind_entropy(&mut self, now: Time) {

@@ -28,7 +28,10 @@ impl Clock {
     pub(crate) fn suspended() -> Duration {
         let [boot, mono] = [ClockId::Boottime, ClockId::Monotonic].map(|id| {
             let time = clock_gettime(id);
-            Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
+            Duration::new(
+                u64::try_from(time.tv_sec).unwrap_or_default(),
+                u32::try_from(time.tv_nsec).unwrap_or_default(),
+            )
         });
         boot.saturating_sub(mono)
     }

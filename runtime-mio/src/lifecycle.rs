@@ -92,7 +92,8 @@ impl Agent {
             Err(problem) => self.journal.say(format_args!("==> {problem}")),
         }
         if reload.tags != self.node.config().tags {
-            self.journal.say(format_args!("==> Failed to update tags: tags can only be set at the start in this release"));
+            self.journal
+                .say(format_args!("==> Failed to update tags: tags can only be set at the start in this release"));
         }
         self.live = reload.live;
     }

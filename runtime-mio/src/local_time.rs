@@ -281,13 +281,7 @@ impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil(self.0.div_euclid(DAY));
         let second = self.0.rem_euclid(DAY);
-        write!(
-            f,
-            "{year:04}/{month:02}/{day:02} {:02}:{:02}:{:02}",
-            second / 3_600,
-            second / 60 % 60,
-            second % 60
-        )
+        write!(f, "{year:04}/{month:02}/{day:02} {:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
     }
 }
 

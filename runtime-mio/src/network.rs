@@ -88,7 +88,8 @@ impl Network {
             Some(Source::Listener) => self.listener.set_ready(),
             Some(Source::Stream(id)) => {
                 if writable && let Some(told) = self.streams.writable(id) {
-                    self.told.push_back(told.map_or_else(|error| Arrival::Failed(id, error), |()| Arrival::Connected(id)));
+                    self.told
+                        .push_back(told.map_or_else(|error| Arrival::Failed(id, error), |()| Arrival::Connected(id)));
                 }
                 if readable {
                     self.streams.readable(id);
@@ -230,9 +231,11 @@ impl Arrival {
     fn is_of(&self, stream: StreamId) -> bool {
         match self {
             Self::Datagram(..) => false,
-            Self::Accepted(id, _) | Self::Connected(id) | Self::Bytes(id, _) | Self::Closed(id) | Self::Failed(id, _) => {
-                *id == stream
-            }
+            Self::Accepted(id, _)
+            | Self::Connected(id)
+            | Self::Bytes(id, _)
+            | Self::Closed(id)
+            | Self::Failed(id, _) => *id == stream,
         }
     }
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use villein_core::command::{JoinErrors, Reply};
 use villein_core::event::{Event, ShutdownReason};
-use villein_core::io::{PersistError, PersistId, RequestId, ResolveError, ResolveId, StreamError, StreamEvent, StreamId};
+use villein_core::io::{
+    PersistError, PersistId, RequestId, ResolveError, ResolveId, StreamError, StreamEvent, StreamId,
+};
 use villein_core::log::Level;
 use villein_core::{Activity, Output, Stimulus};
 
@@ -52,7 +54,9 @@ impl Agent {
                 let finish_by = self.last + self.node.config().swim.stream_timeout;
                 self.network.act(self.poll.registry(), id, action, finish_by)
             }
-            Output::Resolve { id, host } => self.resolver.ask(id, host).err().map(|error| Answer::Unresolved(id, error)),
+            Output::Resolve { id, host } => {
+                self.resolver.ask(id, host).err().map(|error| Answer::Unresolved(id, error))
+            }
             Output::Persist { id, record: _ } => {
                 let error = PersistError("the agent has no file to keep it in".to_owned());
                 Some(Answer::NotPersisted(id, error))
@@ -77,7 +81,7 @@ impl Agent {
         match event {
             Event::Members { kind, members } => {
                 self.journal.log(Level::Info, format_args!("agent: Received event: {kind}"));
-                self.rpc.publish(*kind, members);
+                self.publish(*kind, members);
             }
             Event::Shutdown(ShutdownReason::RetryJoinExhausted) => {
                 self.stage = Stage::Stopping { left: false, exit: Exit::Abrupt };
@@ -89,7 +93,7 @@ impl Agent {
         match self.requests.remove(&id) {
             Some(Asker::Start) => self.start_joined(reply),
             Some(Asker::Signal) => self.signal_left(&reply),
-            Some(Asker::Client(ticket)) => self.answer_client(ticket, reply),
+            Some(Asker::Client(ticket)) => self.answer_client(&ticket, reply),
             None => {}
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mio::Events;
 use villein_core::Time;
-use villein_core::command::{Command, CommandError, JoinErrors, Reply};
+use villein_core::command::{Command, JoinErrors, Reply};
 use villein_core::event::{MemberEventKind, MemberInfo};
 use villein_core::go_regex::{self, GoRegex, GoRegexError};
 use villein_core::limits;
@@ -21,6 +21,8 @@ use crate::stats;
 
 /// Commands of upstream that this release does not have.
 const MISSING: &str = "not available in this release";
+/// Requests of one client in one turn.
+const ACTIONS_PER_TURN: usize = 32;
 /// How long clients may take to read their last records when the agent ends.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
@@ -47,13 +49,14 @@ impl Agent {
     pub(crate) fn serve_clients(&mut self, now: Time) {
         self.rpc.accept(now, self.poll.registry(), &mut self.journal);
         for id in self.rpc.ids() {
-            self.read_client(id, now);
+            self.serve_client(id, now);
         }
         self.rpc.pump_log(&mut self.journal);
         self.rpc.flush(now);
     }
 
-    fn read_client(&mut self, id: u64, now: Time) {
+    /// Reads once from a client and does what it asks for, as long as it takes the answers.
+    fn serve_client(&mut self, id: u64, now: Time) {
         let mut buffer = mem::take(&mut self.buffer);
         if let Some(client) = self.rpc.client(id) {
             match client.read(&mut buffer) {
@@ -64,7 +67,19 @@ impl Agent {
             }
         }
         self.buffer = buffer;
-        while let Some(action) = self.rpc.client(id).and_then(|client| client.session.next_action()) {
+        for turn in 0..=ACTIONS_PER_TURN {
+            let Some(client) = self.rpc.client(id) else { return };
+            client.busy = turn == ACTIONS_PER_TURN;
+            if client.busy {
+                return;
+            }
+            if client.flush().is_err() {
+                return self.rpc.forget(id);
+            }
+            if client.is_owed() {
+                return;
+            }
+            let Some(action) = client.session.next_action() else { return };
             self.act_for(id, action, now);
         }
     }
@@ -99,7 +114,7 @@ impl Agent {
             Request::Join { existing, .. } if existing.is_empty() => rpc::Reply::with(Body::Joined(0)),
             Request::Join { existing, .. } if existing.len() > limits::JOIN_TARGETS_MAX => {
                 let problem = format!("{} addresses: at most {} are joined at once", existing.len(), limits::JOIN_TARGETS_MAX);
-                rpc::Reply::error(&request, &problem)
+                rpc::Reply::error(&request, problem)
             }
             Request::Join { existing, replay } => {
                 let targets = existing.iter().map(|target| JoinTarget::new(target.as_slice())).collect();
@@ -134,7 +149,18 @@ impl Agent {
                 }
             },
             Request::Stats => rpc::Reply::with(Body::Stats(stats::sections(&self.node, &self.live.event_handlers))),
-            _ => rpc::Reply::error(&request, MISSING),
+            Request::Event { .. }
+            | Request::Tags { .. }
+            | Request::Query(_)
+            | Request::Respond { .. }
+            | Request::Key { .. }
+            | Request::GetCoordinate { .. }
+            // The session keeps these to itself.
+            | Request::Handshake { .. }
+            | Request::Auth { .. }
+            | Request::Stream { .. }
+            | Request::Monitor { .. }
+            | Request::Stop { .. } => rpc::Reply::error(&request, MISSING),
         };
         self.reply(id, &reply);
     }
@@ -153,16 +179,14 @@ impl Agent {
     pub(crate) fn answer_client(&mut self, ticket: &Ticket, reply: Reply) {
         let request = &ticket.request;
         let reply = match reply {
-            Reply::Joined { contacted: 0, errors } => {
-                rpc::Reply::error(request, &JoinErrors(&errors).to_string())
-            }
+            Reply::Joined { contacted: 0, errors } => rpc::Reply::error(request, JoinErrors(&errors).to_string()),
             Reply::Joined { contacted, errors: _ } => rpc::Reply::with(Body::Joined(contacted.into())),
             Reply::Left => {
                 self.stage = Stage::Stopping { left: true, exit: Exit::Graceful };
                 rpc::Reply::ok()
             }
             Reply::ForceLeft | Reply::Rejoined => rpc::Reply::ok(),
-            Reply::Failed(error) => rpc::Reply::error(request, &error.to_string()),
+            Reply::Failed(error) => rpc::Reply::error(request, error.to_string()),
         };
         self.reply(ticket.client, &reply);
     }
@@ -171,7 +195,7 @@ impl Agent {
     pub(crate) fn publish(&mut self, kind: MemberEventKind, members: &[MemberInfo]) {
         if self.rpc.is_subscribed() {
             let members = members.iter().map(member).collect();
-            let event = StreamEvent::Members { kind: kind.to_string(), members };
+            let event = StreamEvent::Members { kind: kind_name(kind), members };
             self.rpc.publish(&event, &mut self.journal);
         }
     }
@@ -210,7 +234,8 @@ impl Filter {
     }
 
     fn matches(&self, member: &MemberInfo) -> bool {
-        let holds = |pattern: &Option<GoRegex>, text: &[u8]| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
+        let holds =
+            |pattern: &Option<GoRegex>, text: &[u8]| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
         holds(&self.name, member.name.as_bytes())
             && holds(&self.status, member.status.to_string().as_bytes())
             && self.tags.iter().all(|(key, pattern)| pattern.is_match(member.tags.get(key).map_or(b"", Vec::as_slice)))
@@ -227,13 +252,20 @@ fn member(info: &MemberInfo) -> rpc::Member {
         name: info.name.as_bytes().to_vec(),
         addr: info.addr.ip_bytes().to_vec(),
         port: info.addr.port(),
-        tags: info.tags.clone(),
-        status: info.status.to_string(),
-        protocol_min: versions.protocol_min(),
-        protocol_max: versions.protocol_max(),
-        protocol_cur: versions.protocol_current(),
-        delegate_min: versions.delegate_min(),
-        delegate_max: versions.delegate_max(),
-        delegate_cur: versions.delegate_current(),
+        tags: info.tags.clone().into_iter().collect(),
+        status: info.status.to_string().into_bytes(),
+        protocol: [versions.protocol_min(), versions.protocol_max(), versions.protocol_current()],
+        delegate: [versions.delegate_min(), versions.delegate_max(), versions.delegate_current()],
+    }
+}
+
+/// The name of an event on the wire.
+const fn kind_name(kind: MemberEventKind) -> &'static str {
+    match kind {
+        MemberEventKind::Join => "member-join",
+        MemberEventKind::Leave => "member-leave",
+        MemberEventKind::Failed => "member-failed",
+        MemberEventKind::Update => "member-update",
+        MemberEventKind::Reap => "member-reap",
     }
 }

@@ -52,7 +52,10 @@ impl Resolver {
             return Err(ResolveError(format!("lookup {}: {WAITING_MAX} other names are being looked up", host.name)));
         }
         let name = host.name.clone();
-        worker.names.try_send((id, host)).map_err(|_| ResolveError(format!("lookup {name}: the resolver has ended")))?;
+        worker
+            .names
+            .try_send((id, host))
+            .map_err(|_| ResolveError(format!("lookup {name}: the resolver has ended")))?;
         worker.waiting += 1;
         Ok(())
     }

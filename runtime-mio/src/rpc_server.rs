@@ -39,6 +39,8 @@ pub(crate) struct Client {
     writable: bool,
     /// One reply or record, and how much of it is written.
     unsent: Option<(Vec<u8>, usize)>,
+    /// Whether requests wait that this turn had no room for.
+    pub(crate) busy: bool,
     /// Set when nothing more is read; the client goes once it has what it is owed, or at that time.
     close_by: Option<Time>,
     /// Number of the next log line for its monitor.
@@ -86,7 +88,10 @@ impl RpcServer {
 
     /// When the server wants to be looked at although the system says nothing; `now` if something waits already.
     pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
-        let clients = self.clients.values().filter_map(|client| if client.can_read() { Some(now) } else { client.close_by });
+        let clients = self
+            .clients
+            .values()
+            .filter_map(|client| if client.can_read() || client.busy { Some(now) } else { client.close_by });
         clients.chain(self.listener.deadline(now)).min()
     }
 
@@ -95,7 +100,8 @@ impl RpcServer {
         let Self { listener, clients, accepted, auth, .. } = self;
         listener.accept(now, |accept| match accept {
             Accept::Taken(_, peer) if clients.len() >= CLIENTS_MAX => {
-                journal.log(Level::Warn, format_args!("agent.ipc: Refused client: {peer}: {CLIENTS_MAX} are connected"));
+                journal
+                    .log(Level::Warn, format_args!("agent.ipc: Refused client: {peer}: {CLIENTS_MAX} are connected"));
             }
             Accept::Taken(socket, peer) => match Client::new(socket, peer, *accepted, auth, registry) {
                 Ok(client) => {
@@ -109,6 +115,11 @@ impl RpcServer {
                 journal.log(Level::Err, format_args!("agent.ipc: Failed to accept client: {error}"));
             }
         });
+    }
+
+    /// Drops a client.
+    pub(crate) fn forget(&mut self, id: u64) {
+        self.clients.remove(&id);
     }
 
     /// Every client, the longest connected first.
@@ -138,17 +149,18 @@ impl RpcServer {
     pub(crate) fn pump_log(&mut self, journal: &mut Journal) {
         let mut dropping = Vec::new();
         for client in self.clients.values_mut() {
-            let Some(from) = client.monitor.replace(journal.next()).map(|from| (from, journal.first() > from)) else {
+            let Some(from) = client.monitor.replace(journal.next()) else {
                 client.monitor = None;
                 continue;
             };
-            let (from, mut dropped) = from;
+            let mut dropped = journal.first() > from;
             for line in journal.since(from) {
                 dropped |= client.session.log_line(Some(line.level), line.text.as_bytes());
             }
             if dropped && !client.drops_lines {
                 dropping.push(client.peer);
             }
+            // The line about dropped lines is one itself: it is written once, until the client has kept up again.
             if from < journal.next() {
                 client.drops_lines = dropped;
             }
@@ -182,14 +194,16 @@ impl Client {
             readable: true,
             writable: true,
             unsent: None,
+            busy: false,
             close_by: None,
             monitor: None,
             drops_lines: false,
         })
     }
 
+    /// A client that does not take its replies is not read from: its requests wait, as they do upstream.
     fn can_read(&self) -> bool {
-        self.readable && self.close_by.is_none() && self.session.wants_input()
+        self.readable && self.close_by.is_none() && !self.is_owed() && self.session.wants_input()
     }
 
     /// Reads once.
@@ -222,12 +236,13 @@ impl Client {
         self.close_by = Some(now + CLOSE_MAX);
     }
 
-    fn is_owed(&self) -> bool {
+    /// Whether something waits to be sent.
+    pub(crate) fn is_owed(&self) -> bool {
         self.unsent.is_some() || self.session.has_output()
     }
 
     /// Each reply and each record is one write: some clients decode segment by segment (rpc.md 7).
-    fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.writable {
             let (bytes, written) = match &mut self.unsent {
                 Some(unsent) => unsent,

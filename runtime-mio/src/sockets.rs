@@ -44,7 +44,8 @@ impl Gossip {
             format!("Failed to start {kind} listener on \"{ip}\" port {port}: listen {network} {addr}: {error}")
         };
         let tcp = listen(bind).map_err(|error| failed("TCP", "tcp", bind, error))?;
-        let port = tcp.local_addr().map_err(|error| failed("TCP", "tcp", bind, ListenError("getsockname", error)))?.port();
+        let port =
+            tcp.local_addr().map_err(|error| failed("TCP", "tcp", bind, ListenError("getsockname", error)))?.port();
         let addr = SocketAddr::new(bind.ip(), port);
         let udp = datagrams(addr).map_err(|error| failed("UDP", "udp", addr, error))?;
         Ok(Self { tcp, udp, port })
@@ -149,9 +150,6 @@ mod tests {
         );
         let first = rpc_listener("127.0.81.2:0").expect("opens");
         let taken = first.local_addr().expect("is bound").to_string();
-        assert_eq!(
-            rpc_listener(&taken).err(),
-            Some(format!("listen tcp {taken}: bind: address already in use"))
-        );
+        assert_eq!(rpc_listener(&taken).err(), Some(format!("listen tcp {taken}: bind: address already in use")));
     }
 }

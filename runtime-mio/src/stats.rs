@@ -1,15 +1,12 @@
 //! The numbers and names that `serf info` shows (rpc.md 6, stats).
 
-use std::collections::BTreeMap;
 use std::thread;
 
 use villein_core::Node;
-
-/// Sections of keys and values; tags can be any bytes.
-pub(crate) type Sections = BTreeMap<Vec<u8>, BTreeMap<Vec<u8>, Vec<u8>>>;
+use villein_core::rpc::{Pairs, Stats};
 
 /// Everything about a node.
-pub(crate) fn sections(node: &Node, handlers: &[(String, String)]) -> Sections {
+pub(crate) fn sections(node: &Node, handlers: &[(String, String)]) -> Stats {
     let stats = node.stats();
     let serf = [
         ("members", stats.members.to_string()),
@@ -27,10 +24,10 @@ pub(crate) fn sections(node: &Node, handlers: &[(String, String)]) -> Sections {
     ];
     let config = node.config();
     [
-        ("agent", BTreeMap::from([(b"name".to_vec(), config.name.as_bytes().to_vec())])),
+        ("agent", vec![(b"name".to_vec(), config.name.as_bytes().to_vec())]),
         ("runtime", runtime().map(text).into()),
         ("serf", serf.map(text).into()),
-        ("tags", config.tags.clone()),
+        ("tags", config.tags.clone().into_iter().collect()),
         ("event_handlers", handlers.iter().flat_map(|(filter, script)| handler(filter, script)).collect()),
     ]
     .map(|(name, section)| (name.as_bytes().to_vec(), section))
@@ -66,7 +63,7 @@ fn go_arch(arch: &str) -> &str {
 }
 
 /// The entries of one handler: `EVENT:NAME` for each event of its filter.
-fn handler(filter: &str, script: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn handler(filter: &str, script: &str) -> Pairs {
     let filter = if filter.is_empty() { "*" } else { filter };
     let entry = |event: &str| {
         let colon = if event.contains(':') { "" } else { ":" };

@@ -118,11 +118,7 @@ pub(crate) enum Read {
 
 impl Streams {
     /// Takes an accepted socket; its id is odd.
-    pub(crate) fn accepted(
-        &mut self,
-        mut socket: TcpStream,
-        registry: &Registry,
-    ) -> io::Result<StreamId> {
+    pub(crate) fn accepted(&mut self, mut socket: TcpStream, registry: &Registry) -> io::Result<StreamId> {
         let id = StreamId(self.accepted * 2 + 1);
         registry.register(&mut socket, Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)?;
         self.accepted += 1;
@@ -131,12 +127,7 @@ impl Streams {
     }
 
     /// Opens a stream to `to`.
-    pub(crate) fn connect(
-        &mut self,
-        id: StreamId,
-        to: SocketAddr,
-        registry: &Registry,
-    ) -> Result<(), StreamError> {
+    pub(crate) fn connect(&mut self, id: StreamId, to: SocketAddr, registry: &Registry) -> Result<(), StreamError> {
         let mut socket = TcpStream::connect(to).map_err(|error| stream_error(&error))?;
         registry
             .register(&mut socket, Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)
@@ -474,7 +465,8 @@ mod tests {
         let mut streams = Streams::default();
         let mut ids = Vec::new();
         while ids.len() < 2 {
-            wait(&mut poll, |_| Some(listener.set_ready()));
+            wait(&mut poll, Some);
+            listener.set_ready();
             assert_eq!(listener.deadline(Time::ZERO), Some(Time::ZERO));
             listener.accept(Time::ZERO, |accept| match accept {
                 Accept::Taken(socket, _) => ids.push(streams.accepted(socket, poll.registry()).expect("registers")),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// A MessagePack value; bytes and text are one kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Value {
+pub(crate) enum Value {
     Nil,
     Bool(bool),
     Int(u64),
@@ -17,28 +17,28 @@ pub enum Value {
 }
 
 impl Value {
-    pub fn field(&self, key: &str) -> &Self {
+    pub(crate) fn field(&self, key: &str) -> &Self {
         match self {
             Self::Map(map) => map.get(key.as_bytes()).unwrap_or(&Self::Nil),
             other => panic!("{other:?} has no fields"),
         }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Text(text) => String::from_utf8_lossy(text).into_owned(),
             other => panic!("{other:?} is no text"),
         }
     }
 
-    pub fn int(&self) -> u64 {
+    pub(crate) fn int(&self) -> u64 {
         match self {
             Self::Int(number) => *number,
             other => panic!("{other:?} is no number"),
         }
     }
 
-    pub fn list(&self) -> &[Self] {
+    pub(crate) fn list(&self) -> &[Self] {
         match self {
             Self::List(list) => list,
             Self::Nil => &[],
@@ -47,11 +47,11 @@ impl Value {
     }
 }
 
-pub fn text(text: &str) -> Value {
+pub(crate) fn text(text: &str) -> Value {
     Value::Text(text.as_bytes().to_vec())
 }
 
-pub fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
+pub(crate) fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::Map(fields.into_iter().map(|(key, value)| (key.as_bytes().to_vec(), value)).collect())
 }
 
@@ -123,27 +123,27 @@ fn decode(next: &mut dyn FnMut(usize) -> Option<Vec<u8>>) -> Option<Value> {
     }
 }
 
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     seq: u64,
 }
 
 impl Client {
     /// Connects without a handshake.
-    pub fn raw(addr: SocketAddr) -> Self {
+    pub(crate) fn raw(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).expect("the agent listens");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("is set");
         Self { stream, seq: 0 }
     }
 
     /// Connects and shakes hands.
-    pub fn new(addr: SocketAddr) -> Self {
+    pub(crate) fn new(addr: SocketAddr) -> Self {
         let mut client = Self::raw(addr);
         assert_eq!(client.call("handshake", Some(map([("Version", Value::Int(1))]))), "");
         client
     }
 
-    pub fn send(&mut self, command: &str, body: Option<Value>) -> u64 {
+    pub(crate) fn send(&mut self, command: &str, body: Option<Value>) -> u64 {
         let seq = self.seq;
         self.seq += 1;
         let mut bytes = Vec::new();
@@ -155,17 +155,17 @@ impl Client {
         seq
     }
 
-    pub fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("is sent");
     }
 
     /// Another hand on the same connection.
-    pub fn sender(&mut self) -> Self {
+    pub(crate) fn sender(&mut self) -> Self {
         Self { stream: self.stream.try_clone().expect("is cloned"), seq: self.seq }
     }
 
     /// Sends a command many times and reads nothing; ends early when the connection does.
-    pub fn flood(&mut self, command: &str, times: u64) {
+    pub(crate) fn flood(&mut self, command: &str, times: u64) {
         let mut bytes = Vec::new();
         for seq in 0..times {
             bytes.clear();
@@ -176,12 +176,12 @@ impl Client {
         }
     }
 
-    pub fn half_close(&self) {
+    pub(crate) fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).expect("is closed");
     }
 
     /// The next value; `None` at the end of the connection.
-    pub fn next(&mut self) -> Option<Value> {
+    pub(crate) fn next(&mut self) -> Option<Value> {
         let stream = &mut self.stream;
         decode(&mut |len| {
             let mut bytes = vec![0; len];
@@ -194,26 +194,26 @@ impl Client {
     }
 
     /// The error of the next header, which must be for `seq`.
-    pub fn header(&mut self, seq: u64) -> String {
+    pub(crate) fn header(&mut self, seq: u64) -> String {
         let header = self.next().expect("a header");
         assert_eq!(header.field("Seq").int(), seq, "{header:?}");
         header.field("Error").text()
     }
 
     /// Sends a command and reads its header.
-    pub fn call(&mut self, command: &str, body: Option<Value>) -> String {
+    pub(crate) fn call(&mut self, command: &str, body: Option<Value>) -> String {
         let seq = self.send(command, body);
         self.header(seq)
     }
 
     /// Sends a command that must succeed and reads its body.
-    pub fn ask(&mut self, command: &str, body: Option<Value>) -> Value {
+    pub(crate) fn ask(&mut self, command: &str, body: Option<Value>) -> Value {
         assert_eq!(self.call(command, body), "", "{command}");
         self.next().expect("a body")
     }
 
     /// Name and status of every member.
-    pub fn members(&mut self) -> Vec<(String, String)> {
+    pub(crate) fn members(&mut self) -> Vec<(String, String)> {
         let body = self.ask("members", None);
         let members = body.field("Members").list().iter();
         members.map(|member| (member.field("Name").text(), member.field("Status").text())).collect()

@@ -14,19 +14,19 @@ use villein_runtime_mio::{Agent, AgentOptions, Control, Controls, Exit, Signal, 
 use crate::client::Client;
 
 /// How long a condition may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Output that can be waited for.
 #[derive(Clone, Default)]
-pub struct Output(Arc<(Mutex<String>, Condvar)>);
+pub(crate) struct Output(Arc<(Mutex<String>, Condvar)>);
 
 impl Output {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.0.lock().expect("no panic").clone()
     }
 
     /// The output without times, line by line.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let stamp = "    2026/11/23 06:22:05 ".len();
         let untimed = |line: &str| match line.get(..stamp) {
             Some(start) if start.starts_with("    2") && start.as_bytes()[8] == b'/' => {
@@ -37,7 +37,7 @@ impl Output {
         self.text().lines().map(untimed).collect()
     }
 
-    pub fn wait_for(&self, wanted: &str) {
+    pub(crate) fn wait_for(&self, wanted: &str) {
         let (text, changed) = &*self.0;
         let text = text.lock().expect("no panic");
         let (text, result) =
@@ -59,7 +59,7 @@ impl Write for Output {
 }
 
 /// Options of an agent whose gossip and RPC ports the system chooses.
-pub fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
+pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
     let bind: SocketAddr = format!("{ip}:0").parse().expect("an address");
     let mut config = Config::new(name.into(), bind.into(), Profile::Local);
     config.serf.coalesce = Some(villein_core::config::Coalesce::AGENT);
@@ -83,20 +83,20 @@ pub fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
 }
 
 /// An agent in a thread of its own; it is killed when it is dropped.
-pub struct Running {
-    pub gossip: SocketAddr,
-    pub rpc: SocketAddr,
-    pub output: Output,
+pub(crate) struct Running {
+    pub(crate) gossip: SocketAddr,
+    pub(crate) rpc: SocketAddr,
+    pub(crate) output: Output,
     controls: Controls,
     thread: Option<JoinHandle<Exit>>,
 }
 
 impl Running {
-    pub fn start(name: &str, ip: &str, change: impl FnOnce(&mut AgentOptions)) -> Self {
+    pub(crate) fn start(name: &str, ip: &str, change: impl FnOnce(&mut AgentOptions)) -> Self {
         Self::try_start(name, ip, change).unwrap_or_else(|(error, _)| panic!("{error}"))
     }
 
-    pub fn try_start(
+    pub(crate) fn try_start(
         name: &str,
         ip: &str,
         change: impl FnOnce(&mut AgentOptions),
@@ -113,27 +113,27 @@ impl Running {
         Ok(Self { gossip, rpc, output, controls, thread: Some(thread) })
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.rpc)
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         self.controls.send(Control::Signal(signal));
     }
 
     /// How it ended, once it has.
-    pub fn wait(mut self) -> (Exit, Output) {
+    pub(crate) fn wait(mut self) -> (Exit, Output) {
         (self.thread.take().expect("is waited for once").join().expect("no panic"), self.output.clone())
     }
 
     /// Drops its sockets at once.
-    pub fn kill(self) {
+    pub(crate) fn kill(self) {
         self.controls.send(Control::Kill);
         self.wait();
     }
 
     /// Asks for the members until `wanted` holds.
-    pub fn wait_for_members(&self, wanted: &[(&str, &str)]) {
+    pub(crate) fn wait_for_members(&self, wanted: &[(&str, &str)]) {
         let mut client = self.client();
         let wanted: Vec<(String, String)> =
             wanted.iter().map(|(name, status)| ((*name).to_owned(), (*status).to_owned())).collect();
