@@ -1,1 +1,8 @@
-//! x
+//! Agents on loopback addresses: clusters, RPC sessions by bytes, starts that fail, and ends.
+
+mod client;
+mod cluster;
+mod ending;
+mod rpc;
+mod start;
+mod support;

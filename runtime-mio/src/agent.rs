@@ -1,0 +1,364 @@
+//! The agent: one poll loop around one node.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
+
+use mio::event::Event as Readiness;
+use mio::{Events, Poll, Waker};
+use villein_core::command::Command;
+use villein_core::io::RequestId;
+use villein_core::keyring::Key;
+use villein_core::limits;
+use villein_core::log::Level;
+use villein_core::types::{GossipAddr, JoinTarget};
+use villein_core::{Input, Node, Output, Saved, Seed, Stimulus, Time};
+
+use crate::address;
+use crate::clock::Clock;
+use crate::local_time::Zone;
+use crate::log_ring::Journal;
+use crate::network::Network;
+use crate::options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reloader, StartError};
+use crate::perform::Answer;
+use crate::requests::Asker;
+use crate::resolver::Resolver;
+use crate::rpc_server::RpcServer;
+use crate::signals::{Signal, Signals};
+use crate::sockets::{self, Gossip};
+use crate::tokens::Source;
+
+/// How often fresh entropy is mixed into the nonces.
+const ENTROPY_INTERVAL: Duration = Duration::from_secs(3_600);
+/// A jump of the suspended time that counts as a suspend.
+const SUSPENDED_MIN: Duration = Duration::from_secs(1);
+/// Inputs from the network in one turn (DESIGN: the contract of the core).
+const INPUTS_PER_TURN: usize = 64;
+/// Readiness events taken from the system in one turn.
+const EVENTS_PER_TURN: usize = 64;
+/// Messages from other threads that wait.
+const CONTROLS_MAX: usize = 16;
+
+/// A member of a cluster on this host, with its RPC server. Made by [`Agent::start`], driven by [`Agent::run`].
+pub struct Agent {
+    pub(crate) node: Node,
+    clock: Clock,
+    /// Time of the last input.
+    pub(crate) last: Time,
+    pub(crate) poll: Poll,
+    pub(crate) network: Network,
+    pub(crate) resolver: Resolver,
+    pub(crate) rpc: RpcServer,
+    pub(crate) journal: Journal,
+    pub(crate) requests: BTreeMap<RequestId, Asker>,
+    next_request: u64,
+    /// What could not be done and must be told to the core.
+    pub(crate) answers: VecDeque<Answer>,
+    outputs: Vec<Output>,
+    pub(crate) buffer: Box<[u8]>,
+    entropy_at: Time,
+    suspended: Duration,
+    pub(crate) live: LiveOptions,
+    pub(crate) reload: Option<Reloader>,
+    handles_signals: bool,
+    signals: Option<Signals>,
+    controls: Controls,
+    control: Receiver<Control>,
+    banner: String,
+    start_join: Vec<JoinTarget>,
+    replay: bool,
+    pub(crate) stage: Stage,
+    /// Whether a leave is under way or done.
+    pub(crate) leave_asked: bool,
+}
+
+/// Where an agent is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It joins, and its log is held back.
+    Starting,
+    /// It runs.
+    Running,
+    /// It was told by a signal to leave, and gives up at this time.
+    Leaving(Time),
+    /// It stops; whether it has left; how.
+    Stopping { left: bool, exit: Exit },
+}
+
+impl Agent {
+    /// Opens the sockets and makes the node. Prints the first two start-up lines.
+    ///
+    /// # Errors
+    /// An address is in use or not ours, the configuration is refused, or the system has no entropy.
+    pub fn start(options: AgentOptions) -> Result<Self, StartError> {
+        let AgentOptions { mut config, bind, live, sink, .. } = options;
+        let mut journal = Journal::new(sink, Zone::load(options.time_zone.as_deref()), options.log_level);
+        journal.say(format_args!("==> Starting Serf agent..."));
+        if let Some(key) = options.encrypt_key {
+            let key = Key::new(&key).map_err(|error| memberlist_error(&error.to_string()))?;
+            config.keys.insert(0, key);
+        }
+        let poll = Poll::new()?;
+        let gossip = Gossip::open(bind).map_err(|error| {
+            memberlist_error(&format!("Could not set up network transport: failed to obtain an address: {error}"))
+        })?;
+        config.advertise = advertised(bind, options.advertise, gossip.port)?;
+        config.sends_from_advertise = bind.ip() == config.advertise.ip() && gossip.port == config.advertise.port();
+        let in_the_clear = config.keys.is_empty();
+        let advertise = config.advertise;
+        let clock = Clock::start();
+        let now = clock.now();
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(io::Error::other)?;
+        config.trace = options.log_level == Level::Trace;
+        let node = Node::new(config, Seed::from_entropy(seed), now, Saved::default())
+            .map_err(|error| StartError::Serf(error.to_string()))?;
+        let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
+        let rpc = RpcServer::new(rpc, poll.registry(), options.rpc_auth)?;
+        journal.say(format_args!("==> Starting Serf agent RPC..."));
+        journal.log(Level::Info, format_args!("agent: Serf agent starting"));
+        if in_the_clear && address::is_public(advertise.ip()) {
+            journal.log(Level::Warn, format_args!("memberlist: Binding to public address without encryption!"));
+        }
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
+        let (sender, control) = sync_channel(CONTROLS_MAX);
+        Ok(Self {
+            node,
+            last: now,
+            network: Network::new(gossip, poll.registry())?,
+            resolver: Resolver::new(Arc::clone(&waker)),
+            rpc,
+            journal,
+            requests: BTreeMap::new(),
+            next_request: 0,
+            answers: VecDeque::new(),
+            outputs: Vec::new(),
+            buffer: vec![0; limits::DATAGRAM_BYTES_MAX].into(),
+            entropy_at: now,
+            suspended: Clock::suspended(),
+            live,
+            reload: options.reload,
+            handles_signals: options.signals,
+            signals: None,
+            controls: Controls { sender, waker },
+            control,
+            banner: options.banner,
+            start_join: options.start_join,
+            replay: options.replay,
+            stage: Stage::Starting,
+            leave_asked: false,
+            clock,
+            poll,
+        })
+    }
+
+    /// Where gossip is received; its port is known even where the system chose it.
+    pub fn gossip_addr(&self) -> SocketAddr {
+        self.node.config().advertise.socket_addr()
+    }
+
+    /// Where RPC clients are served.
+    pub fn rpc_addr(&self) -> SocketAddr {
+        self.rpc.local_addr()
+    }
+
+    /// Controls the agent from another thread.
+    pub fn controls(&self) -> Controls {
+        self.controls.clone()
+    }
+
+    /// Joins, serves and gossips until it is told to stop, or must.
+    pub fn run(mut self) -> Exit {
+        self.journal.say(format_args!("==> Serf agent running!\n{}", self.banner));
+        self.mix_entropy(self.clock.now());
+        let targets = mem::take(&mut self.start_join);
+        if targets.is_empty() {
+            self.open_gate();
+        } else {
+            self.journal.say(format_args!("==> Joining cluster...(replay: {})", self.replay));
+            self.command(Asker::Start, Command::Join { targets, replay: self.replay });
+        }
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        loop {
+            if self.journal.is_broken() {
+                return Exit::BrokenPipe;
+            }
+            if let Stage::Stopping { left, exit } = self.stage {
+                return self.shut_down(left, exit);
+            }
+            if let Err(exit) = self.turn(&mut events) {
+                return exit;
+            }
+        }
+    }
+
+    /// The start-up is over: log lines go out and signals no longer end the process.
+    pub(crate) fn open_gate(&mut self) {
+        self.stage = Stage::Running;
+        if self.handles_signals {
+            match Signals::listen(self.poll.registry(), Source::Signals.token()) {
+                Ok(signals) => self.signals = Some(signals),
+                Err(error) => self.journal.log(Level::Err, format_args!("agent: signals are not handled: {error}")),
+            }
+        }
+        self.journal.say(format_args!("\n==> Log data will now stream in as it occurs:\n"));
+        self.journal.open_gate();
+    }
+
+    /// Sleeps until something happens, then handles it. `Err`: the agent must be dropped as it is.
+    fn turn(&mut self, events: &mut Events) -> Result<(), Exit> {
+        let timeout = self.timeout();
+        if let Err(error) = self.poll.poll(events, timeout)
+            && error.kind() != ErrorKind::Interrupted
+        {
+            self.journal.log(Level::Err, format_args!("agent: the poll loop cannot go on: {error}"));
+            self.stage = Stage::Stopping { left: false, exit: Exit::Abrupt };
+            return Ok(());
+        }
+        let now = self.clock.now();
+        for readiness in events.iter() {
+            self.note(readiness);
+        }
+        // What was already there when we woke belongs before the deadline that has passed meanwhile: a stall of
+        // our own process must not look like a peer's silence (DESIGN: the contract of the core, 2).
+        self.take_network(now);
+        if self.node.next_deadline().is_some_and(|deadline| deadline.at <= now) {
+            self.feed(now, Stimulus::Tick);
+        }
+        for answer in self.network.flush(self.poll.registry(), &mut self.journal) {
+            self.feed(now, answer.into_stimulus());
+        }
+        self.network.log_accept_error(&mut self.journal);
+        while let Some((id, result)) = self.resolver.take() {
+            self.feed(now, Stimulus::Resolved { id, result });
+        }
+        self.network.expire(now);
+        self.mind_entropy(now);
+        self.take_signals(now);
+        while let Ok(control) = self.control.try_recv() {
+            match control {
+                Control::Signal(signal) if self.stage != Stage::Starting => self.signalled(signal, now),
+                Control::Signal(Signal::Hangup | Signal::Interrupt | Signal::Terminate) | Control::Kill => {
+                    return Err(Exit::Abrupt);
+                }
+            }
+        }
+        self.mind_leave(now);
+        self.serve_clients(now);
+        Ok(())
+    }
+
+    /// How long the loop may sleep; `None`: until something happens.
+    fn timeout(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        if self.network.is_ready() {
+            return Some(Duration::ZERO);
+        }
+        let leave = match self.stage {
+            Stage::Leaving(until) => Some(until),
+            Stage::Starting | Stage::Running | Stage::Stopping { .. } => None,
+        };
+        let core = self.node.next_deadline().map(|deadline| deadline.at);
+        let own = [leave, core, self.network.deadline(now), self.rpc.deadline(now), Some(self.entropy_at)];
+        own.into_iter().flatten().min().map(|at| at.since(now))
+    }
+
+    /// Remembers what the system says is ready.
+    pub(crate) fn note(&mut self, readiness: &Readiness) {
+        let readable = readiness.is_readable() || readiness.is_read_closed() || readiness.is_error();
+        let writable = readiness.is_writable() || readiness.is_write_closed() || readiness.is_error();
+        match Source::of(readiness.token()) {
+            Some(Source::Udp | Source::Listener | Source::Stream(_)) => {
+                self.network.note(readiness.token(), readable, writable);
+            }
+            Some(Source::RpcListener) => self.rpc.listener_ready(),
+            Some(Source::Client(client)) => self.rpc.client_ready(client, readable, writable),
+            Some(Source::Waker | Source::Signals) | None => {}
+        }
+    }
+
+    /// Hands the core what has come from the network, up to a bound.
+    fn take_network(&mut self, now: Time) {
+        let mut buffer = mem::take(&mut self.buffer);
+        for _ in 0..INPUTS_PER_TURN {
+            let Some(arrival) = self.network.next_arrival(now, self.poll.registry(), &mut buffer) else { break };
+            let at = self.node.next_deadline().map_or(now, |deadline| now.min(deadline.at.previous()));
+            self.feed(at, arrival.stimulus(&buffer));
+        }
+        self.buffer = buffer;
+    }
+
+    /// Gives the core one input and does all that follows from it.
+    pub(crate) fn feed(&mut self, at: Time, stimulus: Stimulus<'_>) {
+        self.last = self.last.max(at);
+        let mut outputs = mem::take(&mut self.outputs);
+        self.node.handle_into(Input { at: self.last, stimulus }, &mut outputs);
+        loop {
+            for output in outputs.drain(..) {
+                self.perform(output);
+            }
+            let Some(answer) = self.answers.pop_front() else { break };
+            self.node.handle_into(Input { at: self.last, stimulus: answer.into_stimulus() }, &mut outputs);
+        }
+        self.outputs = outputs;
+    }
+
+    /// Gives the core a command whose reply goes to `asker`.
+    pub(crate) fn command(&mut self, asker: Asker, command: Command) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.requests.insert(id, asker);
+        self.feed(self.clock.now(), Stimulus::Command { id, command });
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    fn mind_entropy(&mut self, now: Time) {
+        let suspended = Clock::suspended();
+        if now >= self.entropy_at || suspended.abs_diff(self.suspended) > SUSPENDED_MIN {
+            self.suspended = suspended;
+            self.mix_entropy(now);
+        }
+    }
+
+    fn mix_entropy(&mut self, now: Time) {
+        self.entropy_at = now + ENTROPY_INTERVAL;
+        let mut bytes = [0; 32];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => self.feed(now, Stimulus::Entropy { bytes }),
+            Err(error) => self.journal.log(Level::Warn, format_args!("agent: no fresh entropy: {error}")),
+        }
+    }
+
+    fn take_signals(&mut self, now: Time) {
+        let Some(mut signals) = self.signals.take() else { return };
+        for signal in signals.take() {
+            self.signalled(signal, now);
+        }
+        self.signals = Some(signals);
+    }
+}
+
+fn memberlist_error(problem: &str) -> StartError {
+    StartError::Serf(format!("Failed to create memberlist: {problem}"))
+}
+
+/// The address that peers are told.
+fn advertised(bind: SocketAddr, advertise: Option<SocketAddr>, port: u16) -> Result<GossipAddr, StartError> {
+    match advertise {
+        Some(addr) => Ok(addr.into()),
+        None if !bind.ip().is_unspecified() => Ok(SocketAddr::new(bind.ip(), port).into()),
+        None => address::private_addr(port).ok_or_else(|| {
+            memberlist_error(
+                "Failed to get final advertise address: No private IP address found, and explicit IP not provided",
+            )
+        }),
+    }
+}

@@ -1,0 +1,111 @@
+//! Signals, leaving, reloading and the end (cli.md 3.5 and 3.6).
+
+use std::time::Duration;
+
+use villein_core::Time;
+use villein_core::command::{Command, Reply};
+use villein_core::log::Level;
+
+use crate::agent::{Agent, Stage};
+use crate::options::{Exit, Reload};
+use crate::requests::Asker;
+use crate::signals::Signal;
+
+/// How long a leave that a signal asked for may take.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+
+impl Agent {
+    /// A signal has come after the start-up.
+    pub(crate) fn signalled(&mut self, signal: Signal, now: Time) {
+        match self.stage {
+            Stage::Running => {}
+            Stage::Leaving(_) => return self.stop_abruptly(),
+            Stage::Starting | Stage::Stopping { .. } => return,
+        }
+        self.journal.say(format_args!("==> Caught signal: {}", signal.name()));
+        let leaves = match signal {
+            Signal::Hangup => return self.reload_configuration(),
+            Signal::Interrupt => !self.live.skip_leave_on_interrupt,
+            Signal::Terminate => self.live.leave_on_terminate,
+        };
+        if !leaves {
+            return self.stop_abruptly();
+        }
+        self.journal.say(format_args!("==> Gracefully shutting down agent..."));
+        self.stage = Stage::Leaving(now + LEAVE_MAX);
+        // A client's leave that is under way is as good as our own.
+        if !self.leave_asked {
+            self.leave(Asker::Signal);
+        }
+    }
+
+    /// Asks the node to leave.
+    pub(crate) fn leave(&mut self, asker: Asker) {
+        self.leave_asked = true;
+        self.journal.log(Level::Info, format_args!("agent: requesting graceful leave from Serf"));
+        self.command(asker, Command::Leave);
+    }
+
+    /// The leave that a signal asked for is over.
+    pub(crate) fn signal_left(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Left => self.stage = Stage::Stopping { left: true, exit: Exit::Graceful },
+            Reply::Failed(error) => {
+                self.journal.say(format_args!("==> Error: {error}"));
+                self.stop_abruptly();
+            }
+            Reply::Joined { .. } | Reply::Rejoined | Reply::ForceLeft => self.stop_abruptly(),
+        }
+    }
+
+    /// Gives up a leave that takes too long.
+    pub(crate) fn mind_leave(&mut self, now: Time) {
+        if matches!(self.stage, Stage::Leaving(until) if until <= now) {
+            self.stop_abruptly();
+        }
+    }
+
+    pub(crate) const fn stop_abruptly(&mut self) {
+        self.stage = Stage::Stopping { left: false, exit: Exit::Abrupt };
+    }
+
+    fn reload_configuration(&mut self) {
+        self.journal.say(format_args!("==> Reloading configuration..."));
+        let Some(reload) = &mut self.reload else { return };
+        match reload() {
+            Ok(reload) => self.apply(reload),
+            Err(problems) => {
+                for problem in problems {
+                    self.journal.say(format_args!("==> {problem}"));
+                }
+                self.journal.say(format_args!("==> Failed to reload configs"));
+            }
+        }
+    }
+
+    fn apply(&mut self, reload: Reload) {
+        for warning in reload.warnings {
+            self.journal.say(format_args!("==> {warning}"));
+        }
+        match reload.log_level {
+            Ok(level) => self.journal.set_level(level),
+            Err(problem) => self.journal.say(format_args!("==> {problem}")),
+        }
+        if reload.tags != self.node.config().tags {
+            self.journal
+                .say(format_args!("==> Failed to update tags: tags can only be set at the start in this release"));
+        }
+        self.live = reload.live;
+    }
+
+    /// Says goodbye to the clients and closes everything.
+    pub(crate) fn shut_down(mut self, left: bool, exit: Exit) -> Exit {
+        self.journal.log(Level::Info, format_args!("agent: requesting serf shutdown"));
+        if !left {
+            self.journal.log(Level::Warn, format_args!("serf: Shutdown without a Leave"));
+        }
+        self.journal.log(Level::Info, format_args!("agent: shutdown complete"));
+        self.close_clients();
+        if self.journal.is_broken() { Exit::BrokenPipe } else { exit }
+    }
+}

@@ -1,0 +1,191 @@
+//! Log lines: the last ones in memory for `serf monitor`, those that pass the level on the output.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, Write};
+
+use villein_core::log::Level;
+
+use crate::clock::Clock;
+use crate::local_time::Zone;
+
+/// Lines that are kept (rpc.md 6, monitor).
+pub(crate) const LINES_MAX: usize = 512;
+/// Bytes that are kept; a line is at most a few hundred bytes, but join errors list many addresses.
+const BYTES_MAX: usize = 512 << 10;
+/// Bytes held back until the start-up is over.
+const GATED_BYTES_MAX: usize = 256 << 10;
+
+/// Where an agent's output goes: standard output, or a buffer of the embedder.
+pub type Sink = Box<dyn Write + Send>;
+
+/// One line, with its time and level in the text.
+#[derive(Debug)]
+pub(crate) struct Line {
+    /// Its level.
+    pub(crate) level: Level,
+    /// `2026/11/23 06:07:53 [INFO] agent: ...`, without a line break at the end.
+    pub(crate) text: Box<str>,
+}
+
+/// The log and the output.
+pub(crate) struct Journal {
+    sink: Sink,
+    zone: Zone,
+    level: Level,
+    lines: VecDeque<Line>,
+    bytes: usize,
+    /// Number of the first line in `lines`, counted from the agent's start.
+    first: u64,
+    gate: Option<Gate>,
+    broken: bool,
+}
+
+#[derive(Default)]
+struct Gate {
+    text: String,
+    dropped: usize,
+}
+
+impl Journal {
+    /// An empty log whose output is held back until [`Journal::open_gate`].
+    pub(crate) fn new(sink: Sink, zone: Zone, level: Level) -> Self {
+        let gate = Some(Gate::default());
+        Self { sink, zone, level, lines: VecDeque::new(), bytes: 0, first: 0, gate, broken: false }
+    }
+
+    /// The lowest level that is put out.
+    pub(crate) const fn set_level(&mut self, level: Level) {
+        self.level = level;
+    }
+
+    /// Keeps a line and puts it out if its level is high enough.
+    pub(crate) fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
+        let text = format!("{} [{level}] {text}", self.zone.stamp(Clock::wall()));
+        // As in Go: a line break of its own is enough, and one is taken off for `serf monitor`.
+        let kept = text.strip_suffix('\n').unwrap_or(&text);
+        if level >= self.level {
+            match &mut self.gate {
+                Some(gate) if gate.text.len() + text.len() > GATED_BYTES_MAX => gate.dropped += 1,
+                Some(gate) => gate.text.extend(["    ", kept, "\n"]),
+                None => self.put(&format!("    {kept}\n")),
+            }
+        }
+        self.keep(Line { level, text: kept.into() });
+    }
+
+    fn keep(&mut self, line: Line) {
+        self.bytes += line.text.len();
+        self.lines.push_back(line);
+        while self.lines.len() > LINES_MAX || (self.bytes > BYTES_MAX && self.lines.len() > 1) {
+            self.bytes -= self.lines.pop_front().map_or(0, |line| line.text.len());
+            self.first += 1;
+        }
+    }
+
+    /// Puts out text for the person at the terminal; it is no log line and is not kept.
+    pub(crate) fn say(&mut self, text: fmt::Arguments<'_>) {
+        self.put(&format!("{text}\n"));
+    }
+
+    /// Lets log lines through from now on, those that were held back first.
+    pub(crate) fn open_gate(&mut self) {
+        let Some(gate) = self.gate.take() else { return };
+        self.put(&gate.text);
+        if gate.dropped > 0 {
+            self.log(Level::Warn, format_args!("agent: {} log lines of the start were dropped", gate.dropped));
+        }
+    }
+
+    fn put(&mut self, text: &str) {
+        let result = self.sink.write_all(text.as_bytes()).and_then(|()| self.sink.flush());
+        // Nobody can be told of other errors; the agent is worth more than its log.
+        self.broken |= result.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    }
+
+    /// Whether the reader of the output has gone.
+    pub(crate) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// The number that the next line will get.
+    pub(crate) fn next(&self) -> u64 {
+        self.first + self.lines.len() as u64
+    }
+
+    /// The number of the first line that is still there.
+    pub(crate) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The lines from number `from` on that are still there.
+    pub(crate) fn since(&self, from: u64) -> impl Iterator<Item = &Line> {
+        let skip = usize::try_from(from.saturating_sub(self.first)).unwrap_or(usize::MAX).min(self.lines.len());
+        self.lines.range(skip..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn journal(level: Level) -> (Journal, impl Fn() -> String) {
+        let shared = Shared::default();
+        let journal = Journal::new(Box::new(shared.clone()), Zone::default(), level);
+        (journal, move || String::from_utf8(shared.0.lock().expect("no panic").clone()).expect("text"))
+    }
+
+    #[test]
+    fn log_lines_wait_for_the_gate_and_other_lines_do_not() {
+        let (mut journal, text) = journal(Level::Info);
+        journal.log(Level::Info, format_args!("agent: early"));
+        journal.log(Level::Debug, format_args!("agent: quiet"));
+        journal.say(format_args!("==> Starting"));
+        assert_eq!(text(), "==> Starting\n");
+        journal.open_gate();
+        journal.log(Level::Err, format_args!("agent: late"));
+        let text = text();
+        let shown: Vec<_> = text.lines().skip(1).map(|line| line.split_at(24).1).collect();
+        assert_eq!(shown, ["[INFO] agent: early", "[ERR] agent: late"]);
+        assert!(text.lines().skip(1).all(|line| line.starts_with("    2")));
+        assert_eq!(journal.since(0).count(), 3, "every level is kept");
+    }
+
+    #[test]
+    fn the_ring_holds_the_last_lines_and_a_bounded_number_of_bytes() {
+        let (mut journal, _) = journal(Level::Err);
+        for number in 0..=LINES_MAX {
+            journal.log(Level::Info, format_args!("{number}"));
+        }
+        assert_eq!((journal.first(), journal.next()), (1, LINES_MAX as u64 + 1));
+        assert_eq!(journal.since(0).count(), LINES_MAX);
+        assert!(journal.since(journal.next() - 1).all(|line| line.text.ends_with(" 512")));
+        assert_eq!(journal.since(u64::MAX).count(), 0);
+        journal.log(Level::Info, format_args!("{}", "x".repeat(BYTES_MAX)));
+        assert_eq!(journal.since(0).count(), 1);
+    }
+
+    #[test]
+    fn what_the_gate_holds_is_bounded_and_the_rest_is_counted() {
+        let (mut journal, text) = journal(Level::Info);
+        let long = "x".repeat(GATED_BYTES_MAX / 2);
+        for _ in 0..3 {
+            journal.log(Level::Info, format_args!("{long}"));
+        }
+        journal.open_gate();
+        assert!(text().ends_with("[WARN] agent: 2 log lines of the start were dropped\n"));
+    }
+}

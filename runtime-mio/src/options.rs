@@ -1,0 +1,156 @@
+//! What an agent is told at its start, and what it tells at its end.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use mio::Waker;
+use villein_core::Config;
+use villein_core::log::Level;
+use villein_core::types::{JoinTarget, Tags};
+
+use crate::log_ring::Sink;
+use crate::signals::Signal;
+
+/// Everything that an agent is told at its start.
+pub struct AgentOptions {
+    /// The node's configuration. Its advertised address, and whether datagrams leave from it, are filled in.
+    pub config: Config,
+    /// Where gossip is received; port 0 lets the system choose. 0.0.0.0 and :: are both IP versions.
+    pub bind: SocketAddr,
+    /// The address that peers are told; `None`: the bind address, or a private address of the host.
+    pub advertise: Option<SocketAddr>,
+    /// The gossip key of 16, 24 or 32 bytes; it is put before the keys of the configuration.
+    pub encrypt_key: Option<Vec<u8>>,
+    /// Where RPC clients are served, `host:port`.
+    pub rpc_addr: String,
+    /// The token that RPC clients must show; empty: none.
+    pub rpc_auth: String,
+    /// The lowest level of log lines that are put out.
+    pub log_level: Level,
+    /// The value of the environment's `TZ`.
+    pub time_zone: Option<String>,
+    /// The lines below `==> Serf agent running!`, without a line break at the end.
+    pub banner: String,
+    /// Whom to join before the log is put out; the agent stops if nobody is reached.
+    pub start_join: Vec<JoinTarget>,
+    /// Whether user events of the cluster's past are delivered after that join.
+    pub replay: bool,
+    /// What can be changed while the agent runs.
+    pub live: LiveOptions,
+    /// Whether the process's signals are handled. Set it for one agent of a process at most.
+    pub signals: bool,
+    /// Reads the configuration again; `None`: there is nothing to read.
+    pub reload: Option<Reloader>,
+    /// Where log lines and messages go.
+    pub sink: Sink,
+}
+
+/// What can be changed while the agent runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveOptions {
+    /// Whether SIGTERM leaves the cluster too.
+    pub leave_on_terminate: bool,
+    /// Whether SIGINT does not leave the cluster.
+    pub skip_leave_on_interrupt: bool,
+    /// The event handlers, as filter and script (cli.md 4.1). In this release they are shown and not run.
+    pub event_handlers: Vec<(String, String)>,
+}
+
+/// Reads the configuration again.
+///
+/// # Errors
+/// What is wrong with it, line by line; the old settings stay.
+pub type Reloader = Box<dyn FnMut() -> Result<Reload, Vec<String>> + Send>;
+
+/// What a configuration that was read again says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// Warnings that the configuration deserves.
+    pub warnings: Vec<String>,
+    /// The new level, or the message about a bad one; then the old level stays.
+    pub log_level: Result<Level, String>,
+    /// The configured tags. In this release they are only compared, and a change is refused with a message.
+    pub tags: Tags,
+    /// Everything else that is taken over.
+    pub live: LiveOptions,
+}
+
+/// Why an agent does not start. `Display` is upstream's message (cli.md 3.3).
+#[derive(Debug)]
+pub enum StartError {
+    /// The gossip or the node cannot be set up.
+    Serf(String),
+    /// RPC clients cannot be served.
+    Rpc(String),
+    /// The poll loop or the system's entropy is not available.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serf(problem) => write!(f, "Failed to start the Serf agent: Error creating Serf: {problem}"),
+            Self::Rpc(problem) => write!(f, "Error starting RPC listener: {problem}"),
+            Self::System(problem) => write!(f, "Failed to start the Serf agent: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::System(error)
+    }
+}
+
+/// How an agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It left the cluster as it was asked to.
+    Graceful,
+    /// It stopped without a leave, or failed.
+    Abrupt,
+    /// Nobody reads its output any more; see [`crate::die_of_broken_pipe`].
+    BrokenPipe,
+}
+
+impl Exit {
+    /// The process's exit code (cli.md 3.5).
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Graceful => 0,
+            Self::Abrupt => 1,
+            Self::BrokenPipe => 141,
+        }
+    }
+}
+
+/// What another thread can tell a running agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Act as if this signal had come.
+    Signal(Signal),
+    /// Drop everything at once, as if the process had been killed.
+    Kill,
+}
+
+/// Controls an agent from another thread.
+#[derive(Clone)]
+pub struct Controls {
+    pub(crate) sender: SyncSender<Control>,
+    pub(crate) waker: Arc<Waker>,
+}
+
+impl Controls {
+    /// Tells the agent; an agent that has ended, or is told too much at once, does not hear it.
+    pub fn send(&self, control: Control) {
+        // Both fail only where nobody listens.
+        if self.sender.try_send(control).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Unix signals as events of the loop.
+
+use std::io;
+
+use mio::{Interest, Registry, Token};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook_mio::v1_0::Signals as Pipe;
+
+/// What tells an agent to stop or to reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGINT: leave, then stop.
+    Interrupt,
+    /// SIGTERM: stop; leave first only if the configuration says so.
+    Terminate,
+    /// SIGHUP: read the configuration again.
+    Hangup,
+}
+
+impl Signal {
+    /// The name in upstream's messages (cli.md 3.5).
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "interrupt",
+            Self::Terminate => "terminated",
+            Self::Hangup => "hangup",
+        }
+    }
+}
+
+/// The signals of this process.
+pub(crate) struct Signals(Pipe);
+
+impl Signals {
+    /// Takes over the signals; before that they end the process. SIGUSR1 and SIGUSR2 are taken over to be ignored.
+    pub(crate) fn listen(registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut pipe = Pipe::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
+        registry.register(&mut pipe, token, Interest::READABLE)?;
+        Ok(Self(pipe))
+    }
+
+    /// What has come, each signal once.
+    pub(crate) fn take(&mut self) -> impl Iterator<Item = Signal> {
+        self.0.pending().filter_map(|number| match number {
+            SIGINT => Some(Signal::Interrupt),
+            SIGTERM => Some(Signal::Terminate),
+            SIGHUP => Some(Signal::Hangup),
+            _ => None,
+        })
+    }
+}
+
+/// Ends the process as a write to a closed pipe ends any other: by SIGPIPE, which a shell shows as 141.
+///
+/// Rust's runtime ignores that signal, so a program has to say so. Does nothing where the signal cannot be raised.
+pub fn die_of_broken_pipe() {
+    // Only fails for a number that is no signal.
+    let _ = signal_hook::low_level::emulate_default_handler(SIGPIPE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::time::Duration;
+
+    #[test]
+    fn signals_of_the_process_wake_the_loop() {
+        let mut poll = Poll::new().expect("a poll");
+        let mut signals = Signals::listen(poll.registry(), Token(0)).expect("listens");
+        for number in [SIGUSR1, SIGUSR2, SIGHUP] {
+            signal_hook::low_level::raise(number).expect("is raised");
+        }
+        let mut events = Events::with_capacity(1);
+        let woken = poll.poll(&mut events, Some(Duration::from_secs(10)));
+        // A signal may also interrupt the wait itself.
+        assert!(woken.is_err() || !events.is_empty());
+        assert_eq!(signals.take().collect::<Vec<_>>(), [Signal::Hangup]);
+        signal_hook::low_level::raise(SIGTERM).expect("is raised");
+        assert_eq!(signals.take().collect::<Vec<_>>(), [Signal::Terminate]);
+    }
+}

@@ -1,0 +1,479 @@
+//! Gossip streams: accepted and opened sockets, each with a bounded queue of frames to write.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
+use villein_core::Time;
+use villein_core::io::{StreamError, StreamId};
+use villein_core::limits;
+
+use crate::tokens::Source;
+use crate::udp::canonical;
+
+/// Connections taken from the listener in one turn.
+const ACCEPTED_PER_TURN: usize = 32;
+/// How long the listener rests when the process has no descriptor left.
+const ACCEPT_REST: Duration = Duration::from_secs(1);
+
+/// Accepts connections for as long as there are descriptors.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: TcpListener,
+    ready: bool,
+    rests_until: Option<Time>,
+}
+
+/// One look at the listener.
+pub(crate) enum Accept {
+    /// A connection.
+    Taken(TcpStream, SocketAddr),
+    /// It could not be taken; the listener rests.
+    Failed(io::Error),
+}
+
+impl Listener {
+    /// Registers `socket` for reading.
+    pub(crate) fn new(socket: std::net::TcpListener, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut socket = TcpListener::from_std(socket);
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        Ok(Self { socket, ready: false, rests_until: None })
+    }
+
+    /// The system says that connections wait.
+    pub(crate) const fn set_ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// When it wants to be looked at again although the system says nothing; `now` if it is ready.
+    pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
+        self.rests_until.or_else(|| self.ready.then_some(now))
+    }
+
+    /// Takes what waits, up to a bound.
+    pub(crate) fn accept(&mut self, now: Time, mut each: impl FnMut(Accept)) {
+        if self.rests_until.is_some_and(|until| now < until) {
+            return;
+        }
+        if self.rests_until.take().is_some() {
+            self.ready = true;
+        }
+        for _ in 0..ACCEPTED_PER_TURN {
+            if !self.ready {
+                return;
+            }
+            match self.socket.accept() {
+                Ok((socket, from)) => each(Accept::Taken(socket, canonical(from))),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.ready = false,
+                // The peer has gone again.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    self.rests_until = Some(now + ACCEPT_REST);
+                    each(Accept::Failed(error));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// All gossip streams.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    open: BTreeMap<StreamId, Stream>,
+    /// Ids whose sockets may have something to read.
+    ready: VecDeque<StreamId>,
+    accepted: u64,
+}
+
+#[derive(Debug)]
+struct Stream {
+    socket: TcpStream,
+    connecting: bool,
+    frames: VecDeque<Box<[u8]>>,
+    /// Bytes of the first frame that are written.
+    written: usize,
+    queued: usize,
+    readable: bool,
+    read_closed: bool,
+    /// Set once the core is done with it: it only lives until its frames are written, or until then.
+    finish_by: Option<Time>,
+}
+
+/// What reading gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// So many bytes.
+    Bytes(usize),
+    /// The peer will send no more.
+    Closed,
+    /// The stream is gone.
+    Failed(StreamError),
+    /// Nothing now.
+    Nothing,
+}
+
+impl Streams {
+    /// Takes an accepted socket; its id is odd.
+    pub(crate) fn accepted(&mut self, mut socket: TcpStream, registry: &Registry) -> io::Result<StreamId> {
+        let id = StreamId(self.accepted * 2 + 1);
+        registry.register(&mut socket, Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)?;
+        self.accepted += 1;
+        self.open.insert(id, Stream::new(socket, false));
+        Ok(id)
+    }
+
+    /// Opens a stream to `to`.
+    pub(crate) fn connect(&mut self, id: StreamId, to: SocketAddr, registry: &Registry) -> Result<(), StreamError> {
+        let mut socket = TcpStream::connect(to).map_err(|error| stream_error(&error))?;
+        registry
+            .register(&mut socket, Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)
+            .map_err(|error| stream_error(&error))?;
+        self.open.insert(id, Stream::new(socket, true));
+        Ok(())
+    }
+
+    /// Queues a frame and writes what the socket takes.
+    pub(crate) fn write(&mut self, id: StreamId, frame: Box<[u8]>) -> Result<(), StreamError> {
+        let Some(stream) = self.open.get_mut(&id) else { return Ok(()) };
+        if stream.queued + frame.len() > limits::STREAM_BYTES_MAX {
+            self.open.remove(&id);
+            return Err(StreamError::Other(rustix::io::Errno::NOBUFS.raw_os_error()));
+        }
+        stream.queued += frame.len();
+        stream.frames.push_back(frame);
+        stream.flush().map_err(|error| {
+            self.open.remove(&id);
+            stream_error(&error)
+        })
+    }
+
+    /// Closes a stream once its frames are written, or at `by`.
+    pub(crate) fn finish(&mut self, id: StreamId, by: Time) {
+        if let Some(stream) = self.open.get_mut(&id) {
+            stream.finish_by = Some(by);
+            self.close_if_done(id);
+        }
+    }
+
+    /// Closes a stream at once.
+    pub(crate) fn abort(&mut self, id: StreamId) {
+        self.open.remove(&id);
+    }
+
+    /// When a stream that finishes must be given up.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.open.values().filter_map(|stream| stream.finish_by).min()
+    }
+
+    /// Gives up the streams whose peers did not take the last frame in time.
+    pub(crate) fn expire(&mut self, now: Time) {
+        self.open.retain(|_, stream| stream.finish_by.is_none_or(|by| now < by));
+    }
+
+    /// Whether a stream may have something to read.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The system says that the socket can be written to: whether it is connected now, or has failed.
+    pub(crate) fn writable(&mut self, id: StreamId) -> Option<Result<(), StreamError>> {
+        let stream = self.open.get_mut(&id)?;
+        let result = if stream.connecting { stream.connected() } else { stream.flush().map(|()| false) };
+        let finishing = stream.finish_by.is_some();
+        match result {
+            Err(error) => {
+                self.open.remove(&id);
+                (!finishing).then(|| Err(stream_error(&error)))
+            }
+            Ok(connected) => {
+                self.close_if_done(id);
+                (connected && !finishing).then_some(Ok(()))
+            }
+        }
+    }
+
+    /// The system says that the socket can be read.
+    pub(crate) fn readable(&mut self, id: StreamId) {
+        if let Some(stream) = self.open.get_mut(&id)
+            && !stream.readable
+            && !stream.read_closed
+            && stream.finish_by.is_none()
+        {
+            stream.readable = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// Reads once from the stream that has waited longest.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Option<(StreamId, Read)> {
+        let id = self.ready.pop_front()?;
+        let Some(stream) = self.open.get_mut(&id) else { return Some((id, Read::Nothing)) };
+        stream.readable = false;
+        if stream.connecting || stream.finish_by.is_some() {
+            return Some((id, Read::Nothing));
+        }
+        let outcome = match stream.socket.read(buffer) {
+            Ok(0) => {
+                stream.read_closed = true;
+                Read::Closed
+            }
+            Ok(len) => {
+                stream.readable = true;
+                self.ready.push_back(id);
+                Read::Bytes(len)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Read::Nothing,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                stream.readable = true;
+                self.ready.push_back(id);
+                Read::Nothing
+            }
+            Err(error) => {
+                self.open.remove(&id);
+                Read::Failed(stream_error(&error))
+            }
+        };
+        Some((id, outcome))
+    }
+
+    fn close_if_done(&mut self, id: StreamId) {
+        let Some(stream) = self.open.get_mut(&id) else { return };
+        if stream.finish_by.is_some() && stream.frames.is_empty() && !stream.connecting {
+            stream.close();
+            self.open.remove(&id);
+        }
+    }
+}
+
+impl Stream {
+    const fn new(socket: TcpStream, connecting: bool) -> Self {
+        Self {
+            socket,
+            connecting,
+            frames: VecDeque::new(),
+            written: 0,
+            queued: 0,
+            readable: false,
+            read_closed: false,
+            finish_by: None,
+        }
+    }
+
+    /// Looks whether the connection stands; then writes what waits for it.
+    fn connected(&mut self) -> io::Result<bool> {
+        if let Some(error) = self.socket.take_error()? {
+            return Err(error);
+        }
+        match self.socket.peer_addr() {
+            Ok(_) => {
+                self.connecting = false;
+                self.flush()?;
+                Ok(true)
+            }
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.connecting {
+            return Ok(());
+        }
+        while let Some(frame) = self.frames.front() {
+            match self.socket.write(frame.get(self.written..).unwrap_or_default()) {
+                Ok(len) => {
+                    self.written += len;
+                    if self.written >= frame.len() {
+                        self.queued -= frame.len();
+                        self.written = 0;
+                        self.frames.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the stream so that the last frame arrives: with unread bytes left the system would send a reset.
+    fn close(&mut self) {
+        let mut rest = [0; 512];
+        for _ in 0..16 {
+            if !matches!(self.socket.read(&mut rest), Ok(1..)) {
+                break;
+            }
+        }
+        // It is closed right after; an error changes nothing.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+}
+
+/// A system error in the core's words.
+fn stream_error(error: &io::Error) -> StreamError {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => StreamError::Refused,
+        ErrorKind::TimedOut => StreamError::TimedOut,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => StreamError::Reset,
+        ErrorKind::HostUnreachable => StreamError::HostUnreachable,
+        ErrorKind::NetworkUnreachable => StreamError::NetworkUnreachable,
+        ErrorKind::UnexpectedEof => StreamError::Closed,
+        _ => StreamError::Other(error.raw_os_error().unwrap_or_default()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+
+    struct Pair {
+        poll: Poll,
+        streams: Streams,
+        peer: std::net::TcpStream,
+        id: StreamId,
+    }
+
+    const OURS: StreamId = StreamId(2);
+    const FAR: Time = Time::MAX;
+
+    /// A stream that was opened and stands, and its far end.
+    fn pair() -> Pair {
+        let listener = std::net::TcpListener::bind("127.0.83.1:0").expect("binds");
+        let mut poll = Poll::new().expect("a poll");
+        let mut streams = Streams::default();
+        streams.connect(OURS, listener.local_addr().expect("is bound"), poll.registry()).expect("begins");
+        streams.write(OURS, b"hello".as_slice().into()).expect("waits for the connection");
+        let (peer, _) = listener.accept().expect("connects");
+        assert_eq!(wait(&mut poll, |_| streams.writable(OURS)), Ok(()));
+        Pair { poll, streams, peer, id: OURS }
+    }
+
+    /// Polls until `each` gives something.
+    fn wait<T>(poll: &mut Poll, mut each: impl FnMut(bool) -> Option<T>) -> T {
+        let mut events = Events::with_capacity(8);
+        for _ in 0..1_000 {
+            poll.poll(&mut events, Some(Duration::from_secs(10))).expect("polls");
+            assert!(!events.is_empty(), "nothing happens");
+            for event in &events {
+                if let Some(found) = each(event.is_readable()) {
+                    return found;
+                }
+            }
+        }
+        panic!("it never comes");
+    }
+
+    #[test]
+    fn frames_queued_before_the_connection_arrive_in_order() {
+        let Pair { mut streams, mut peer, id, .. } = pair();
+        streams.write(id, b" world".as_slice().into()).expect("writes");
+        streams.finish(id, FAR);
+        let mut text = String::new();
+        peer.read_to_string(&mut text).expect("arrives");
+        assert_eq!(text, "hello world");
+        assert!(streams.open.is_empty());
+    }
+
+    #[test]
+    fn bytes_and_the_end_of_a_stream_are_told_once() {
+        let Pair { mut poll, mut streams, mut peer, id } = pair();
+        peer.write_all(b"answer").expect("sends");
+        peer.shutdown(Shutdown::Write).expect("closes");
+        let mut buffer = [0; 64];
+        let mut seen = Vec::new();
+        while seen.last() != Some(&Read::Closed) {
+            if !streams.is_ready() {
+                wait(&mut poll, |readable| readable.then(|| streams.readable(id)));
+            }
+            let (from, read) = streams.read(&mut buffer).expect("is ready");
+            assert_eq!(from, id);
+            seen.push(read);
+        }
+        seen.retain(|read| *read != Read::Nothing);
+        assert_eq!(seen, [Read::Bytes(6), Read::Closed]);
+        streams.readable(id);
+        assert!(!streams.is_ready(), "an ended stream is not read again");
+    }
+
+    #[test]
+    fn a_refused_connection_says_so() {
+        let listener = std::net::TcpListener::bind("127.0.83.2:0").expect("binds");
+        let addr = listener.local_addr().expect("is bound");
+        drop(listener);
+        let mut poll = Poll::new().expect("a poll");
+        let mut streams = Streams::default();
+        if let Err(error) = streams.connect(OURS, addr, poll.registry()) {
+            assert_eq!(error, StreamError::Refused);
+            return;
+        }
+        assert_eq!(wait(&mut poll, |_| streams.writable(OURS)), Err(StreamError::Refused));
+        assert!(streams.open.is_empty());
+    }
+
+    #[test]
+    fn a_reset_is_told_with_its_reason() {
+        let Pair { mut poll, mut streams, peer, id } = pair();
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).expect("resets");
+        drop(peer);
+        wait(&mut poll, |readable| readable.then(|| streams.readable(id)));
+        assert_eq!(streams.read(&mut [0; 8]), Some((id, Read::Failed(StreamError::Reset))));
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_given_up_at_the_deadline() {
+        let Pair { mut streams, peer, id, .. } = pair();
+        streams.write(id, vec![7; 8 << 20].into()).expect("is queued");
+        let by = Time::from_millis(5);
+        streams.finish(id, by);
+        assert_eq!(streams.deadline(), Some(by));
+        streams.expire(by.previous());
+        assert_eq!(streams.open.len(), 1);
+        streams.expire(by);
+        assert!(streams.open.is_empty());
+        drop(peer);
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_peer_is_bounded() {
+        let Pair { mut streams, peer, id, .. } = pair();
+        let mut result = Ok(());
+        for _ in 0..8 {
+            result = streams.write(id, vec![7; limits::STREAM_BYTES_MAX / 4].into());
+            if result.is_err() {
+                break;
+            }
+        }
+        assert_eq!(result, Err(StreamError::Other(rustix::io::Errno::NOBUFS.raw_os_error())));
+        assert!(streams.open.is_empty());
+        drop(peer);
+    }
+
+    #[test]
+    fn accepted_streams_have_odd_ids() {
+        let mut poll = Poll::new().expect("a poll");
+        let socket = std::net::TcpListener::bind("127.0.83.3:0").expect("binds");
+        socket.set_nonblocking(true).expect("does not block");
+        let addr = socket.local_addr().expect("is bound");
+        let mut listener = Listener::new(socket, poll.registry(), Source::Listener.token()).expect("registers");
+        let _peers = [addr; 2].map(|addr| std::net::TcpStream::connect(addr).expect("connects"));
+        let mut streams = Streams::default();
+        let mut ids = Vec::new();
+        while ids.len() < 2 {
+            wait(&mut poll, Some);
+            listener.set_ready();
+            assert_eq!(listener.deadline(Time::ZERO), Some(Time::ZERO));
+            listener.accept(Time::ZERO, |accept| match accept {
+                Accept::Taken(socket, _) => ids.push(streams.accepted(socket, poll.registry()).expect("registers")),
+                Accept::Failed(error) => panic!("{error}"),
+            });
+        }
+        assert_eq!(ids, [StreamId(1), StreamId(3)]);
+        assert_eq!(listener.deadline(Time::ZERO), None);
+    }
+}
