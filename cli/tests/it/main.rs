@@ -3,8 +3,10 @@
 mod agent;
 mod agents;
 mod client;
+mod commands;
 mod encryption;
 mod fake_agent;
+mod interop;
 mod monitor;
 mod msgpack;
 mod noise;

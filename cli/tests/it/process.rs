@@ -1,5 +1,6 @@
 //! Agents as processes, ours and the original's, on addresses that no other test uses.
 
+use std::fmt::Debug;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,10 +14,10 @@ use crate::serf::{self, Run};
 /// How long a condition may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long to wait before an agent is asked for its members again.
+/// How long to wait before an agent is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often members are asked for; with the pauses this is about `PATIENCE`.
+/// How often an agent is asked; with the pauses this is about `PATIENCE`.
 const ATTEMPTS: u32 = 300;
 
 /// Whose `serf` runs.
@@ -211,29 +212,45 @@ impl Agent {
         run.stdout
     }
 
-    /// Names and states, sorted.
-    pub(crate) fn members(&self) -> Vec<(String, String)> {
+    /// Names and states, sorted: `n1 alive, n2 failed`.
+    fn members(&self) -> String {
         let text = self.ask(&["members", "-format=json"]);
         let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let field = |member: &serde_json::Value, key: &str| member[key].as_str().expect("text").to_owned();
+        let field = |row: &serde_json::Value, key: &str| row[key].as_str().expect("text").to_owned();
         let rows = json["members"].as_array().expect("at least itself");
-        let mut members: Vec<_> = rows.iter().map(|row| (field(row, "name"), field(row, "status"))).collect();
-        members.sort();
-        members
+        let mut rows: Vec<String> =
+            rows.iter().map(|row| format!("{} {}", field(row, "name"), field(row, "status"))).collect();
+        rows.sort();
+        rows.join(", ")
     }
 
     /// Asks for the members until they are as `wanted`: `n1 alive, n2 failed`.
-    #[expect(clippy::disallowed_methods, reason = "an agent does not tell when its members change; it has to be asked")]
     pub(crate) fn wait_for_members(&self, wanted: &str) {
-        let mut now = String::new();
-        for _ in 0..ATTEMPTS {
-            now = self.members().iter().map(|(name, status)| format!("{name} {status}")).collect::<Vec<_>>().join(", ");
-            if now == wanted {
+        self.wait_until(wanted, Self::members, |members| members == wanted);
+    }
+
+    /// The Lamport clock of the members.
+    pub(crate) fn member_time(&self) -> u64 {
+        let text = self.ask(&["info", "-format=json"]);
+        let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        json["serf"]["member_time"].as_str().expect("text").parse().expect("a number")
+    }
+
+    /// Waits until the Lamport clock of the members has passed `time`.
+    pub(crate) fn wait_for_time_after(&self, time: u64) {
+        self.wait_until("a later time", Self::member_time, |now| *now > time);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an agent does not tell when its state changes; it has to be asked")]
+    fn wait_until<T: Debug>(&self, what: &str, ask: impl Fn(&Self) -> T, holds: impl Fn(&T) -> bool) {
+        for _ in 1..ATTEMPTS {
+            if holds(&ask(self)) {
                 return;
             }
             std::thread::sleep(PAUSE);
         }
-        panic!("{} knows {now:?}, not {wanted:?}; it printed:\n{}", self.name, self.process.output.text());
+        let (now, output) = (ask(self), self.process.output.text());
+        assert!(holds(&now), "{} knows {now:?}, not {what:?}; it printed:\n{output}", self.name);
     }
 }
 
