@@ -89,7 +89,7 @@ fn junk_on_every_socket_disturbs_nobody() {
         junk.send_to(&bytes, one.gossip).expect("is sent");
         let mut stream = TcpStream::connect(one.gossip).expect("connects");
         // The agent may close it first.
-        let _ = std::io::Write::write_all(&mut stream, &bytes);
+        let _ = stream.write_all(&bytes);
     }
     let two = Running::start("n2", "127.0.93.2", join(&one));
     for agent in [&one, &two] {
