@@ -160,7 +160,7 @@ impl Agent {
         })
     }
 
-    /// Where gossip is received; its port is known even where the system chose it.
+    /// The address that peers are told; its port is known even where the system chose it.
     pub fn gossip_addr(&self) -> SocketAddr {
         self.node.config().advertise.socket_addr()
     }
