@@ -41,6 +41,9 @@ const SUSPENDED_MIN: Duration = Duration::from_secs(1);
 const INPUTS_PER_TURN: usize = 64;
 /// Readiness events taken from the system in one turn.
 const EVENTS_PER_TURN: usize = 64;
+/// Bytes of the read buffer. A datagram needs a third of it; but a block of this size comes from the system as pages
+/// that cost nothing until they are touched, and an ordinary packet touches one.
+const BUFFER_BYTES: usize = 3 * limits::DATAGRAM_BYTES_MAX;
 /// Messages from other threads that wait.
 const CONTROLS_MAX: usize = 16;
 
@@ -138,7 +141,7 @@ impl Agent {
             next_request: 0,
             answers: VecDeque::new(),
             outputs: Vec::new(),
-            buffer: vec![0; limits::DATAGRAM_BYTES_MAX].into(),
+            buffer: vec![0; BUFFER_BYTES].into(),
             entropy_at: now,
             suspended: Clock::suspended(),
             live,
@@ -157,7 +160,7 @@ impl Agent {
         })
     }
 
-    /// Where gossip is received; its port is known even where the system chose it.
+    /// The address that peers are told; its port is known even where the system chose it.
     pub fn gossip_addr(&self) -> SocketAddr {
         self.node.config().advertise.socket_addr()
     }
