@@ -185,6 +185,12 @@ impl Checkers {
             }
             now.insert(name.clone(), seen);
         }
+        // Coalescing tells of a forgotten member later than the listing does.
+        if !life.coalesces
+            && let Some(gone) = life.events.keys().find(|name| !now.contains_key(*name))
+        {
+            return broken("a member is listed until it is forgotten", format!("{gone} is not listed any more"));
+        }
         life.seen = now;
         Ok(())
     }

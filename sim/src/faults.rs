@@ -88,7 +88,6 @@ impl Faults {
 
     /// What the scenario asks for and never came.
     pub fn silent(&self, scenario: &Scenario) -> Vec<String> {
-        let rule = |verb| if let &Verb::Link(ref rule) = verb { Some(rule) } else { None };
         let stepped = scenario.steps.iter().filter_map(|step| rule(&step.verb));
         let mut links = vec![scenario.link];
         for rule in scenario.rules.iter().chain(stepped) {
@@ -117,4 +116,8 @@ impl Faults {
         .map(|(name, ..)| format!("warning: the scenario asks for {name}, but it never happened"))
         .collect()
     }
+}
+
+const fn rule(verb: &Verb) -> Option<&crate::scenario::LinkRule> {
+    if let Verb::Link(rule) = verb { Some(rule) } else { None }
 }
