@@ -7,7 +7,6 @@ use super::plan::StartPlan;
 ///
 /// The original pads the labels for a right-hand column and forgets the one of the advertised address; scripts read
 /// these lines, so they stay as they are.
-#[cfg_attr(not(test), expect(dead_code, reason = "printed by an agent that has started"))]
 pub(crate) fn banner(config: &AgentConfig, plan: &StartPlan) -> String {
     let line = |label: &str, value: &str| format!("    {label:>27}: {value}\n");
     let quoted = |value: &str| format!("'{value}'");

@@ -77,7 +77,6 @@ impl EventScript {
     }
 
     /// The one filter of this script in the form in which it is configured: `*`, `member-join`, `user:deploy`.
-    #[cfg_attr(not(test), expect(dead_code, reason = "shown by an agent that runs"))]
     pub(crate) fn filter(&self) -> String {
         let separator = if self.name.is_empty() { "" } else { ":" };
         format!("{}{separator}{}", self.event.as_str(), self.name)

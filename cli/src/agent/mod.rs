@@ -8,5 +8,7 @@ mod flags;
 mod plan;
 mod settings;
 
+pub(crate) use self::banner::banner;
 pub(crate) use self::config::{AgentConfig, ConfigError};
 pub(crate) use self::flags::{AgentFlags, tag_pair};
+pub(crate) use self::plan::{StartPlan, log_level};
