@@ -372,7 +372,9 @@ impl Node {
     /// # Errors
     /// The bytes are no checkpoint of this format.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
-        Self::restore_in(bytes, Interner::default())
+        let mut node = Self::decode(bytes)?;
+        node.adopt(Interner::new(node.table.hash_key()));
+        Ok(node)
     }
 
     /// Same as [`Node::restore`], sharing member identities with other nodes of the process.
@@ -380,14 +382,22 @@ impl Node {
     /// # Errors
     /// The bytes are no checkpoint of this format.
     pub fn restore_in(bytes: &[u8], interner: Interner) -> Result<Self, RestoreError> {
+        let mut node = Self::decode(bytes)?;
+        node.adopt(interner);
+        Ok(node)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, RestoreError> {
         let (version, rest) = postcard::take_from_bytes::<u16>(bytes).map_err(|_| RestoreError::Malformed)?;
         if version != CHECKPOINT_VERSION {
             return Err(RestoreError::Version(version));
         }
-        let mut node: Self = postcard::from_bytes(rest).map_err(|_| RestoreError::Malformed)?;
-        node.table.rebuild(&interner);
-        node.config.interner = interner;
-        Ok(node)
+        postcard::from_bytes(rest).map_err(|_| RestoreError::Malformed)
+    }
+
+    fn adopt(&mut self, interner: Interner) {
+        self.table.rebuild(&interner);
+        self.config.interner = interner;
     }
 
     /// Every member that Serf shows, sorted by name.

@@ -12,10 +12,12 @@ use std::time::Duration;
 use mio::event::Event as Readiness;
 use mio::{Events, Poll, Waker};
 use villein_core::command::Command;
+use villein_core::identity::Interner;
 use villein_core::io::RequestId;
 use villein_core::keyring::Key;
 use villein_core::limits;
 use villein_core::log::Level;
+use villein_core::map::HashKey;
 use villein_core::types::{GossipAddr, JoinTarget};
 use villein_core::{Input, Node, Output, Saved, Seed, Stimulus, Time};
 
@@ -41,6 +43,9 @@ const SUSPENDED_MIN: Duration = Duration::from_secs(1);
 const INPUTS_PER_TURN: usize = 64;
 /// Readiness events taken from the system in one turn.
 const EVENTS_PER_TURN: usize = 64;
+/// Bytes of the read buffer. A datagram needs a third of it; but a block of this size comes from the system as pages
+/// that cost nothing until they are touched, and an ordinary packet touches one.
+const BUFFER_BYTES: usize = 3 * limits::DATAGRAM_BYTES_MAX;
 /// Messages from other threads that wait.
 const CONTROLS_MAX: usize = 16;
 
@@ -90,6 +95,14 @@ pub(crate) enum Stage {
     Stopping { left: bool, exit: Exit },
 }
 
+/// A key that peers cannot guess: they choose the names that are hashed with it.
+fn hash_key() -> io::Result<HashKey> {
+    let mut halves = [[0; 8]; 2];
+    getrandom::fill(halves.as_flattened_mut()).map_err(io::Error::other)?;
+    let [one, other] = halves.map(u64::from_le_bytes);
+    Ok(HashKey(one, other))
+}
+
 impl Agent {
     /// Opens the sockets and makes the node. Prints the first two start-up lines.
     ///
@@ -116,6 +129,7 @@ impl Agent {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         config.trace = options.log_level == Level::Trace;
+        config.interner = Interner::new(hash_key()?);
         let node = Node::new(config, Seed::from_entropy(seed), now, Saved::default())
             .map_err(|error| StartError::Serf(error.to_string()))?;
         let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
@@ -138,7 +152,7 @@ impl Agent {
             next_request: 0,
             answers: VecDeque::new(),
             outputs: Vec::new(),
-            buffer: vec![0; limits::DATAGRAM_BYTES_MAX].into(),
+            buffer: vec![0; BUFFER_BYTES].into(),
             entropy_at: now,
             suspended: Clock::suspended(),
             live,
@@ -157,7 +171,7 @@ impl Agent {
         })
     }
 
-    /// Where gossip is received; its port is known even where the system chose it.
+    /// The address that peers are told; its port is known even where the system chose it.
     pub fn gossip_addr(&self) -> SocketAddr {
         self.node.config().advertise.socket_addr()
     }

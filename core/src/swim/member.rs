@@ -111,6 +111,11 @@ impl Table {
         table
     }
 
+    /// The key of the hash by which names are found.
+    pub const fn hash_key(&self) -> HashKey {
+        self.key
+    }
+
     /// The node itself.
     pub const fn me(&self) -> Slot {
         self.me
@@ -264,6 +269,10 @@ impl Table {
         if let Some(member) = self.find_mut(slot) {
             member.status = status;
             member.status_since = now;
+            // The time of a tombstone begins when the last layer has forgotten the member.
+            if member.state.is_none() && status == Status::None {
+                member.state_since = now;
+            }
         }
         self.note_tombstone(slot);
     }
@@ -287,9 +296,9 @@ impl Table {
         }
     }
 
-    /// Whether an entry waits to be freed.
-    pub fn has_tombstones(&self) -> bool {
-        !self.tombstones.is_empty()
+    /// When the entry that waits longest to be freed was forgotten.
+    pub fn oldest_tombstone(&self) -> Option<Time> {
+        self.tombstones.first().map(|&(since, _)| since)
     }
 
     fn free_oldest_tombstone(&mut self) -> bool {
