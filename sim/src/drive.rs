@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use villein_core::command::{Command, Reply};
 use villein_core::event::Event;
 use villein_core::io::{Activity, RequestId, ResolveError};
-use villein_core::log::Level;
 use villein_core::{Output, Stimulus};
 
 use crate::host::{Gate, Pending, Waiting};
@@ -38,7 +37,7 @@ impl World<'_> {
             }
             Output::Log(log) => {
                 self.judge.log(self.now - self.zero, host, &log);
-                if self.scenario.logs && log.level() >= Level::Warn {
+                if self.scenario.logs.is_some_and(|least| log.level() >= least) {
                     let text = format!("[{}] {log}", log.level());
                     self.note(Entry::Log { host, text });
                 }

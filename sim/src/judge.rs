@@ -287,16 +287,22 @@ impl World<'_> {
     }
 }
 
+/// Who is gone is not told to newcomers (a dead message about an unknown name is dropped), so to have forgotten or never
+/// heard of a member agrees with "left" and "failed".
 fn difference(one: &str, left: &[(Name, Status)], other: &str, right: &[(Name, Status)]) -> Option<String> {
-    let status = |list: &[(Name, Status)], name: &Name| {
-        list.iter().find(|(member, _)| member == name).map_or(Status::None, |(_, status)| *status)
-    };
     if left == right {
         return None;
     }
+    let status = |list: &[(Name, Status)], name: &Name| {
+        list.iter().find(|(member, _)| member == name).map_or(Status::None, |(_, status)| *status)
+    };
+    let agree = |here, there| match (here, there) {
+        (Status::None, Status::Left | Status::Failed) | (Status::Left | Status::Failed, Status::None) => true,
+        (here, there) => here == there,
+    };
     left.iter().chain(right).find_map(|(name, _)| {
         let (here, there) = (status(left, name), status(right, name));
-        (here != there).then(|| format!("{one} sees {name} {here}, {other} sees it {there}"))
+        (!agree(here, there)).then(|| format!("{one} sees {name} {here}, {other} sees it {there}"))
     })
 }
 

@@ -67,14 +67,19 @@ impl Verdict {
 ///
 /// `progress` hears of each simulated second: which play (0 or 1), and the time in nanoseconds.
 pub fn play_twice(scenario: &Scenario, seed: u64, progress: &dyn Fn(u8, u64)) -> Outcome {
-    let first = play(scenario, seed, Purpose::RestoreFirst, None, &|now| progress(0, now));
-    let second = play(scenario, seed, Purpose::RestoreSecond, None, &|now| progress(1, now));
-    let mut outcome = outcome(scenario, seed, &first);
+    compare(scenario, [seed; 2], progress)
+}
+
+fn compare(scenario: &Scenario, seeds: [u64; 2], progress: &dyn Fn(u8, u64)) -> Outcome {
+    let first = play(scenario, seeds[0], Purpose::RestoreFirst, None, &|now| progress(0, now));
+    let second = play(scenario, seeds[1], Purpose::RestoreSecond, None, &|now| progress(1, now));
+    let mut outcome = outcome(scenario, seeds[0], &first);
     if first.trace.digest() != second.trace.digest() {
         let from = first.trace.parting(&second.trace);
         let window = Some((from.0, from.0.saturating_add(1_000_000_001)));
-        let [one, other] = [Purpose::RestoreFirst, Purpose::RestoreSecond]
-            .map(|restores| play(scenario, seed, restores, window, &|_| {}).trace);
+        let again = |seed, restores| play(scenario, seed, restores, window, &|_| {}).trace;
+        let one = again(seeds[0], Purpose::RestoreFirst);
+        let other = again(seeds[1], Purpose::RestoreSecond);
         let first = one.first_difference(&other).map(|(one, other)| (one.to_owned(), other.to_owned()));
         outcome.verdict = Verdict::Differs { from, first };
     }
@@ -106,5 +111,23 @@ fn outcome(scenario: &Scenario, seed: u64, world: &World<'_>) -> Outcome {
         broken: world.broken.clone(),
         inputs: world.hosts.iter().map(|host| host.inputs).sum(),
         verdict: if as_expected { Verdict::AsExpected } else { Verdict::Failed },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_plays_that_differ_are_told_apart_and_the_first_difference_is_shown() {
+        let text = "[run]\nuntil = \"9s\"\n[cluster]\nnodes = [\"a\", \"b\"]\n";
+        let scenario = Scenario::parse("test.toml", text).expect("a scenario");
+        let outcome = compare(&scenario, [1, 2], &|_, _| {});
+        let Verdict::Differs { first: Some((one, other)), .. } = &outcome.verdict else {
+            panic!("two seeds came to the same: {:?}", outcome.verdict);
+        };
+        assert_ne!(one, other);
+        assert_eq!(outcome.verdict.exit_code(), 3);
+        assert!(crate::report::text(&scenario, &outcome).contains("\n  first play:  "));
     }
 }

@@ -50,7 +50,7 @@ pub enum Entry {
         /// Why.
         reason: ShutdownReason,
     },
-    /// A log line of WARN or ERR.
+    /// A log line of the level that the scenario asks for, or above it.
     Log {
         /// Whose.
         host: HostId,

@@ -2,6 +2,7 @@
 
 use toml::de::DeTable;
 use villein_core::config::{Profile, RetryJoin, SerfConfig, SwimConfig};
+use villein_core::log::Level;
 use villein_core::types::Tags;
 
 use super::read::{ScenarioError, Source, Table, Value};
@@ -37,7 +38,7 @@ pub(super) fn scenario(source: &Source<'_>) -> Result<Scenario, ScenarioError> {
         run.take("title").map(|value| value.text()).transpose()?.unwrap_or_default().to_owned(),
         run.take("seed").map(|value| value.number(0, i64::MAX)).transpose()?.unwrap_or(1).unsigned_abs(),
         run.need("until")?.parsed(nanos)?,
-        run.take("logs").map(|value| value.flag()).transpose()?.unwrap_or(false),
+        run.take("logs").map(|value| logs(&value)).transpose()?.flatten(),
     );
     run.take("description").map(|value| value.text()).transpose()?;
     run.finish()?;
@@ -49,6 +50,15 @@ pub(super) fn scenario(source: &Source<'_>) -> Result<Scenario, ScenarioError> {
         Scenario { file, title, seed, until, logs, profile, start, encrypt, label, nodes, link, rules, steps, expects };
     check(source, &cluster, &scenario)?;
     Ok(scenario)
+}
+
+/// `true` means WARN and ERR.
+fn logs(value: &Value<'_>) -> Result<Option<Level>, ScenarioError> {
+    if value.is_text() {
+        let levels = [("debug", Level::Debug), ("info", Level::Info), ("warn", Level::Warn), ("err", Level::Err)];
+        return value.word(&levels).map(Some);
+    }
+    Ok(value.flag()?.then_some(Level::Warn))
 }
 
 /// The cluster's nodes with what holds for all of them.

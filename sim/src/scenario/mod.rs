@@ -6,6 +6,7 @@ use std::path::Path;
 use villein_core::config::{Profile, SerfConfig, SwimConfig};
 use villein_core::event::{MemberEventKind, Status};
 use villein_core::io::Activity;
+use villein_core::log::Level;
 use villein_core::types::{JoinTarget, Tags};
 
 use crate::units::{Chance, Delay};
@@ -41,8 +42,8 @@ pub struct Scenario {
     pub seed: u64,
     /// When it ends, in nanoseconds.
     pub until: u64,
-    /// Whether WARN and ERR lines of the nodes are part of the timeline.
-    pub logs: bool,
+    /// Log lines of the nodes from this level on are part of the timeline.
+    pub logs: Option<Level>,
     /// The profile that the nodes' timings come from.
     pub profile: Profile,
     /// How the cluster comes about.

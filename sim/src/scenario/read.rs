@@ -170,6 +170,10 @@ impl<'a> Value<'a> {
             .ok_or_else(|| self.wanted("a table"))
     }
 
+    pub(super) fn is_text(&self) -> bool {
+        self.value.is_str()
+    }
+
     pub(super) fn is_list(&self) -> bool {
         self.value.is_array()
     }

@@ -50,7 +50,7 @@ fn each_fault_of_a_step_fires() {
     check("", "[[step]]\nat = \"5s\"\ncrash = [\"a\"]\n[[step]]\nat = \"6s\"\nrestart = [\"a\"]", |outcome| {
         outcome.faults.restarts
     });
-    check("", "[[step]]\nat = \"5s\"\nstall = { nodes = [\"a\"], activities = \"gossip\" }", |outcome| {
+    check("", "[[step]]\nat = \"5s\"\nstall = { nodes = [\"a\"], activities = \"probe\" }", |outcome| {
         outcome.faults.stalled
     });
 }
