@@ -1,5 +1,6 @@
 //! Tests of whole nodes, of the encodings, and of captured vectors.
 
+mod bounds;
 mod cluster;
 mod contract;
 mod go_regex;
