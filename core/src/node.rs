@@ -17,11 +17,12 @@ use crate::identity::{Identity, Interner};
 use crate::io::{Deadline, Input, Output, Saved, Stimulus, StreamEvent, StreamId};
 use crate::keyring::Keyring;
 use crate::lamport::LamportTime;
+use crate::limits;
 use crate::log::Log;
 use crate::map::HashKey;
 use crate::rng::{Purpose, Rng, Seed};
 use crate::serf::Serf;
-use crate::swim::member::{Member, Table};
+use crate::swim::member::{Bounds, Member, Table};
 use crate::swim::{ExchangeKind, StreamStep, Swim, gossip_phase};
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
@@ -110,6 +111,8 @@ pub struct Stats {
     pub encrypted: bool,
     /// Packets from outside that could not be used.
     pub rejected: u64,
+    /// What the bounds of [`crate::limits`] have cost: messages, streams, members.
+    pub dropped: u64,
 }
 
 /// An invariant that does not hold (protocol.md 3.1): a defect of the core.
@@ -160,7 +163,7 @@ impl Node {
             meta: crate::serf::tags::encode(&config.tags),
             versions: config.versions,
         });
-        let mut table = Table::new(hash_key, identity, at);
+        let mut table = Table::new(hash_key, identity, at, Bounds::default());
         let mut timers = Timers::default();
         let mut queues = Queues::new(gossip_phase(&mut rng, config.swim.gossip_interval, at));
         let keyring = Keyring::new(config.keys.clone());
@@ -321,6 +324,10 @@ impl Node {
                 let finished = ctx.queues.take_finished();
                 let outcomes = swim.streams().take_outcomes();
                 if events.is_empty() && finished.is_empty() && outcomes.is_empty() {
+                    let evicted = ctx.table.take_evicted();
+                    if evicted > 0 {
+                        ctx.dropped("forgotten members", limits::TOMBSTONES_MAX, evicted);
+                    }
                     return;
                 }
                 for event in events {
@@ -427,6 +434,7 @@ impl Node {
             query_queue: 0,
             encrypted: !self.keyring.is_empty(),
             rejected: self.rejected.total,
+            dropped: self.queues.drops.total(),
         }
     }
 

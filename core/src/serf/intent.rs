@@ -106,7 +106,7 @@ impl Serf {
             return false;
         }
         if self.intents.len() >= limits::INTENTS_BUFFERED_MAX && !self.intents.contains_key(node) {
-            ctx.log(Log::Dropped("intent buffer", limits::INTENTS_BUFFERED_MAX));
+            ctx.dropped("intent buffer", limits::INTENTS_BUFFERED_MAX, 1);
             return false;
         }
         self.intents.insert(node.clone(), BufferedIntent { leave, ltime, arrived: ctx.now });

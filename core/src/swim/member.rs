@@ -43,7 +43,7 @@ pub struct Member {
     pub last_event: Option<MemberEventKind>,
 }
 
-const _: () = assert!(size_of::<Member>() <= 72, "a member entry must stay small");
+const _: () = assert!(size_of::<Option<Member>>() <= 64, "a member entry must stay small");
 
 impl Member {
     /// What the failure detector believes; `None`: forgotten.
@@ -87,13 +87,31 @@ pub struct Table {
     cursor: usize,
     known: usize,
     me: Slot,
+    bounds: Bounds,
+    /// Tombstones that a bound has cost since [`Table::take_evicted`].
+    evicted: u64,
+}
+
+/// How much a table may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Entries, tombstones included.
+    pub members: usize,
+    /// Tombstones.
+    pub tombstones: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { members: limits::MEMBERS_MAX, tombstones: limits::TOMBSTONES_MAX }
+    }
 }
 
 const CHUNK: usize = 64;
 
 impl Table {
-    /// Makes a table that holds `me` alone, known to nobody yet.
-    pub fn new(key: HashKey, me: Arc<Identity>, now: Time) -> Self {
+    /// Makes a table of at most `bounds` that holds `me` alone, known to nobody yet.
+    pub fn new(key: HashKey, me: Arc<Identity>, now: Time, bounds: Bounds) -> Self {
         let mut table = Self {
             key,
             index: HashTable::new(),
@@ -106,6 +124,8 @@ impl Table {
             cursor: 0,
             known: 0,
             me: Slot(0),
+            bounds,
+            evicted: 0,
         };
         table.me = table.place(me, now);
         table
@@ -185,7 +205,7 @@ impl Table {
     /// Adds a forgotten entry for a new name; `None` if the table is full.
     pub fn insert(&mut self, identity: Arc<Identity>, now: Time) -> Option<Slot> {
         let held = self.chunks.len().saturating_mul(CHUNK).saturating_sub(self.free.len());
-        if held >= limits::MEMBERS_MAX && !self.free_oldest_tombstone() {
+        if held >= self.bounds.members && !self.evict() {
             return None;
         }
         Some(self.place(identity, now))
@@ -283,8 +303,8 @@ impl Table {
         if member.state.is_none() && member.status == Status::None && slot != self.me {
             let key = (member.state_since, slot);
             self.tombstones.insert(key);
-            if self.tombstones.len() > limits::TOMBSTONES_MAX {
-                self.free_oldest_tombstone();
+            if self.tombstones.len() > self.bounds.tombstones {
+                self.evict();
             }
         }
     }
@@ -299,6 +319,18 @@ impl Table {
     /// When the entry that waits longest to be freed was forgotten.
     pub fn oldest_tombstone(&self) -> Option<Time> {
         self.tombstones.first().map(|&(since, _)| since)
+    }
+
+    /// Frees the oldest tombstone before its time; false if there is none.
+    fn evict(&mut self) -> bool {
+        let done = self.free_oldest_tombstone();
+        self.evicted = self.evicted.saturating_add(u64::from(done));
+        done
+    }
+
+    /// Takes the number of tombstones that a bound has cost.
+    pub const fn take_evicted(&mut self) -> u64 {
+        core::mem::replace(&mut self.evicted, 0)
     }
 
     fn free_oldest_tombstone(&mut self) -> bool {

@@ -58,7 +58,7 @@ impl Swim {
         let identity = ctx.config.interner.share(identity_of(&alive));
         match ctx.table.insert(identity, ctx.now) {
             Some(slot) => self.accept(ctx, slot, alive),
-            None => ctx.log(Log::Dropped("member table", limits::MEMBERS_MAX)),
+            None => ctx.dropped("member table", limits::MEMBERS_MAX, 1),
         }
     }
 
@@ -142,10 +142,7 @@ impl Swim {
         let accused = Accused { node: member.name().clone(), incarnation: member.incarnation, from };
         let rumour = Rumour { slot, kind: RumourKind::Suspicion(Some(ctx.table.me())) };
         if !ctx.queues.swim.contains(&rumour) {
-            let mut bytes = alloc::vec::Vec::new();
-            crate::wire::native::encode(&Message::Suspect(accused), &mut bytes);
-            ctx.queues.swim.push(rumour, bytes.into(), None);
-            ctx.arm_gossip();
+            ctx.push(rumour, &Message::Suspect(accused), None);
         }
     }
 
