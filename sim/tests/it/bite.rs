@@ -68,6 +68,7 @@ fn stats(members: &[MemberView]) -> Stats {
         query_queue: 0,
         encrypted: false,
         rejected: 0,
+        dropped: 0,
     }
 }
 
