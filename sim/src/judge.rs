@@ -246,10 +246,17 @@ impl World<'_> {
         })
     }
 
+    /// Whether a process runs and counts itself in: one that has left and stays is no member.
+    fn is_member(&self, host: HostId) -> bool {
+        let place = &self.hosts[host.index()];
+        let left = |node: &villein_core::Node| status_of(&node.members(), &place.name) == Status::Left;
+        place.runs() && !place.node.as_ref().is_some_and(left)
+    }
+
     /// Why the running nodes do not agree, if they do not: in each part of the network that is connected, all list
     /// the same members with the same statuses, and each other as alive (protocol.md 5.5).
     pub(crate) fn disagreement(&self) -> Option<String> {
-        let running: Vec<HostId> = self.scenario.hosts().filter(|host| self.hosts[host.index()].runs()).collect();
+        let running: Vec<HostId> = self.scenario.hosts().filter(|host| self.is_member(*host)).collect();
         let mut part = vec![usize::MAX; self.hosts.len()];
         for (number, &host) in running.iter().enumerate() {
             if part[host.index()] != usize::MAX {

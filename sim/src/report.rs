@@ -146,7 +146,7 @@ pub fn text(scenario: &Scenario, outcome: &Outcome) -> String {
     for line in findings(scenario, outcome) {
         let _ = writeln!(text, "{line}");
     }
-    let _ = writeln!(text, "{}", verdict(scenario, outcome));
+    let _ = writeln!(text, "{}", verdict(outcome));
     if outcome.verdict != Verdict::AsExpected {
         let _ = writeln!(text, "{}", repeat(scenario, outcome.seed));
     }
@@ -179,7 +179,7 @@ pub fn json(scenario: &Scenario, outcome: &Outcome) -> String {
     }
     let mut last = json!({
         "t_ns": end, "kind": "verdict", "as_expected": outcome.verdict == Verdict::AsExpected,
-        "text": verdict(scenario, outcome), "expectations": outcome.met + outcome.unmet.len(), "inputs": outcome.inputs,
+        "text": verdict(outcome), "expectations": outcome.met + outcome.unmet.len(), "inputs": outcome.inputs,
     });
     if outcome.verdict != Verdict::AsExpected {
         last["repeat"] = repeat(scenario, outcome.seed).into();
@@ -264,12 +264,12 @@ fn findings(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
     lines
 }
 
-fn verdict(_scenario: &Scenario, outcome: &Outcome) -> String {
+fn verdict(outcome: &Outcome) -> String {
     let all = outcome.met + outcome.unmet.len();
     let plural = if all == 1 { "" } else { "s" };
     match &outcome.verdict {
         Verdict::AsExpected => {
-            format!("ok        {all} expectation{plural} met, {} inputs checked, played twice", outcome.inputs)
+            format!("ok        {all} expectation{plural} met, every rule held, played twice")
         }
         Verdict::Failed if outcome.broken.is_some() => "FAILED    a rule of the protocol is broken".to_owned(),
         Verdict::Failed => format!("FAILED    {} of {all} expectation{plural} not met", outcome.unmet.len()),
