@@ -8,6 +8,7 @@ mod harness;
 mod keyring;
 mod native;
 mod probe;
+mod random_inputs;
 mod rules_alive;
 mod rules_suspect_dead;
 mod serf;
