@@ -459,6 +459,7 @@ impl Node {
     /// The first one that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.table.check().map_err(Violation)?;
+        self.timers.check().map_err(Violation)?;
         self.swim.check(&self.table, &self.timers).map_err(Violation)?;
         self.serf.check(&self.table).map_err(Violation)?;
         if self.swim.health() >= self.config.swim.lifeguard.awareness_max {

@@ -161,6 +161,21 @@ impl Timers {
         self.armed.is_empty()
     }
 
+    /// Checks that the index agrees with itself.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(crate) fn check(&self) -> Result<(), alloc::string::String> {
+        if self.first != self.find_first() {
+            return Err(alloc::format!("{:?} is held for the first timer, not {:?}", self.first, self.find_first()));
+        }
+        let queued = self.queues.iter().fold(0_usize, |sum, queue| sum.saturating_add(queue.len()));
+        if queued != self.armed.len() {
+            return Err(alloc::format!("{queued} timers are queued, {} are armed", self.armed.len()));
+        }
+        Ok(())
+    }
+
     fn find_first(&self) -> Option<((Time, u64), TimerKind)> {
         self.queues
             .iter()

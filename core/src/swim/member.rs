@@ -505,3 +505,52 @@ fn hash_of(key: HashKey, chunks: &[Vec<Option<Member>>], slot: Slot) -> u64 {
     let member = chunks.get(chunk).and_then(|chunk| chunk.get(offset)).and_then(Option::as_ref);
     member.map_or(0, |member| key.hash_one(&member.identity.name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+    use crate::types::{GossipAddr, Meta, Versions};
+    use alloc::format;
+
+    /// A table of `count` members, all of them alive.
+    fn table(count: usize) -> Table {
+        let identity = |number: usize| {
+            let name = Name::from(format!("n{number}").as_str());
+            let addr = GossipAddr::from_bytes(&[127, 0, 0, 1], 7946).expect("4 bytes");
+            Arc::new(Identity { name, addr, meta: Meta::default(), versions: Versions::CURRENT })
+        };
+        let mut rng = Rng::new(Seed::simulated(1));
+        let mut table = Table::new(HashKey(1, 2), identity(0), Time::ZERO, Bounds::default());
+        table.set_state(table.me(), Some(SwimState::Alive), Time::ZERO);
+        for number in 1..count {
+            let slot = table.insert(identity(number), Time::ZERO).expect("there is room");
+            table.set_state(slot, Some(SwimState::Alive), Time::ZERO);
+            table.enlist_for_probes(slot, &mut rng);
+        }
+        table
+    }
+
+    /// Bytes of the entries, and of the lists and the index, with the room in which they may still grow.
+    fn bytes(table: &Table) -> (usize, usize) {
+        let entries = table.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Option<Member>>()).sum();
+        let slots = table.live.capacity() + table.dead.capacity() + table.probe_order.capacity();
+        (entries, slots * size_of::<Slot>() + table.index.allocation_size())
+    }
+
+    #[test]
+    fn a_member_costs_64_bytes_and_its_places_in_the_lists_at_most_32() {
+        // Each is where a list or the index has just grown, and so has the most room to spare.
+        for count in [1_026, 1_793, 2_050, 3_585, 4_098, 7_169, 8_194, 10_000] {
+            let table = table(count);
+            let (entries, lists) = bytes(&table);
+            assert!(entries <= 64 * (count + CHUNK), "{count} members: {entries} bytes of entries");
+            assert!(lists <= 32 * count, "{count} members: {lists} bytes of lists");
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_member_is_kept_once_and_small() {
+        assert!(size_of::<Identity>() <= 72, "{} bytes", size_of::<Identity>());
+    }
+}

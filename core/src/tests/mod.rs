@@ -9,6 +9,7 @@ mod keyring;
 mod msgpack;
 mod native;
 mod probe;
+mod random_inputs;
 mod rpc_client;
 mod rpc_junk;
 mod rpc_server;
