@@ -12,12 +12,10 @@ use std::time::Duration;
 use mio::event::Event as Readiness;
 use mio::{Events, Poll, Waker};
 use villein_core::command::Command;
-use villein_core::identity::Interner;
 use villein_core::io::RequestId;
 use villein_core::keyring::Key;
 use villein_core::limits;
 use villein_core::log::Level;
-use villein_core::map::HashKey;
 use villein_core::types::{GossipAddr, JoinTarget};
 use villein_core::{Input, Node, Output, Saved, Seed, Stimulus, Time};
 
@@ -95,14 +93,6 @@ pub(crate) enum Stage {
     Stopping { left: bool, exit: Exit },
 }
 
-/// A key that peers cannot guess: they choose the names that are hashed with it.
-fn hash_key() -> io::Result<HashKey> {
-    let mut halves = [[0; 8]; 2];
-    getrandom::fill(halves.as_flattened_mut()).map_err(io::Error::other)?;
-    let [one, other] = halves.map(u64::from_le_bytes);
-    Ok(HashKey(one, other))
-}
-
 impl Agent {
     /// Opens the sockets and makes the node. Prints the first two start-up lines.
     ///
@@ -129,7 +119,6 @@ impl Agent {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         config.trace = options.log_level == Level::Trace;
-        config.interner = Interner::new(hash_key()?);
         let node = Node::new(config, Seed::from_entropy(seed), now, Saved::default())
             .map_err(|error| StartError::Serf(error.to_string()))?;
         let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
