@@ -157,6 +157,7 @@ impl Node {
         }
         let mut rng = Rng::new(seed);
         let hash_key = HashKey(rng.next_u64(Purpose::HashKey), rng.next_u64(Purpose::HashKey));
+        config.interner.rekey(hash_key);
         let identity = config.interner.share(Identity {
             name: config.name.clone(),
             addr: config.advertise,

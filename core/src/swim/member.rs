@@ -394,6 +394,7 @@ impl Table {
     /// Makes what a checkpoint leaves out: the index, and identities shared with others of the process.
     pub fn rebuild(&mut self, interner: &Interner) {
         self.index = HashTable::new();
+        interner.rekey(self.key);
         for member in self.chunks.iter_mut().flatten().flatten() {
             member.identity = interner.share((*member.identity).clone());
         }
