@@ -151,7 +151,7 @@ impl Queues {
 }
 
 impl Ctx<'_> {
-    /// Arms a timer, always for later than now (DESIGN: a deadline that stays due is a livelock).
+    /// Arms a timer, always for later than now (ARCHITECTURE.md: the contract, 4).
     pub(crate) fn arm(&mut self, kind: TimerKind, at: Time) {
         self.timers.arm(kind, at.max(self.now.next()));
     }

@@ -37,7 +37,7 @@ use crate::tokens::Source;
 const ENTROPY_INTERVAL: Duration = Duration::from_secs(3_600);
 /// A jump of the suspended time that counts as a suspend.
 const SUSPENDED_MIN: Duration = Duration::from_secs(1);
-/// Inputs from the network in one turn (DESIGN: the contract of the core).
+/// Inputs from the network in one turn (ARCHITECTURE.md: the contract, 2).
 const INPUTS_PER_TURN: usize = 64;
 /// Readiness events taken from the system in one turn.
 const EVENTS_PER_TURN: usize = 64;
@@ -228,7 +228,7 @@ impl Agent {
             self.note(readiness);
         }
         // What was already there when we woke belongs before the deadline that has passed meanwhile: a stall of
-        // our own process must not look like a peer's silence (DESIGN: the contract of the core, 2).
+        // our own process must not look like a peer's silence (ARCHITECTURE.md: the contract, 2).
         self.take_network(now);
         if self.node.next_deadline().is_some_and(|deadline| deadline.at <= now) {
             self.feed(now, Stimulus::Tick);

@@ -392,7 +392,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A process that was frozen reads what has waited before it lets time pass (DESIGN: the contract, rule 2).
+    /// A process that was frozen reads what has waited before it lets time pass (ARCHITECTURE.md: the contract, 2).
     pub(crate) fn drain(&mut self, host: HostId) {
         let now = self.hosts[host.index()].clock.local(self.now);
         for _ in 0..TURN {
