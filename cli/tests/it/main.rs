@@ -1,9 +1,14 @@
 //! The built binary as a user, a script or an init system sees it.
 
 mod agent;
+mod agents;
 mod client;
+mod encryption;
 mod fake_agent;
 mod monitor;
 mod msgpack;
+mod noise;
+mod process;
 mod program;
 mod serf;
+mod start;
