@@ -4,7 +4,6 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use core::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,25 +52,16 @@ pub struct Broadcasts<K: Ord> {
     bound: usize,
     /// Waiters whose broadcast has been sent often enough, replaced or dropped.
     finished: Vec<Waiter>,
-    dropped: u64,
 }
 
 impl<K: Ord + Clone> Broadcasts<K> {
     /// Makes an empty queue of at most `bound` items.
     pub const fn new(preference: Preference, bound: usize) -> Self {
-        Self {
-            preference,
-            items: BTreeMap::new(),
-            subjects: BTreeMap::new(),
-            queued: 0,
-            bound,
-            finished: Vec::new(),
-            dropped: 0,
-        }
+        Self { preference, items: BTreeMap::new(), subjects: BTreeMap::new(), queued: 0, bound, finished: Vec::new() }
     }
 
-    /// Queues a message; at the bound the item of the lowest priority goes.
-    pub fn push(&mut self, subject: K, bytes: Box<[u8]>, waiter: Option<Waiter>) {
+    /// Queues a message; at the bound the item of the lowest priority goes. False if one had to.
+    pub fn push(&mut self, subject: K, bytes: Box<[u8]>, waiter: Option<Waiter>) -> bool {
         self.invalidate(&subject);
         self.queued = self.queued.saturating_add(1);
         let (length, age) = match self.preference {
@@ -81,13 +71,12 @@ impl<K: Ord + Clone> Broadcasts<K> {
         let rank = Rank { transmits: 0, length: Reverse(u32::try_from(length).unwrap_or(u32::MAX)), age };
         self.subjects.insert(subject.clone(), rank);
         self.items.insert(rank, Item { bytes, subject, waiter });
-        if self.items.len() > self.bound {
-            self.dropped = self.dropped.saturating_add(1);
-            if let Some((_, item)) = self.items.pop_last() {
-                self.subjects.remove(&item.subject);
-                self.finish(item);
-            }
+        let fits = self.items.len() <= self.bound;
+        if !fits && let Some((_, item)) = self.items.pop_last() {
+            self.subjects.remove(&item.subject);
+            self.finish(item);
         }
+        fits
     }
 
     /// Removes the message about `subject`.
@@ -118,23 +107,22 @@ impl<K: Ord + Clone> Broadcasts<K> {
     /// Chooses messages that fit into `room`, each costing `overhead` more than its length, best first; appends
     /// their ranks to `picked` and skips those that stand there already. Returns the room that is left.
     pub fn pick(&self, mut room: usize, overhead: usize, picked: &mut Vec<Rank>) -> usize {
-        let skip = picked.clone();
-        let mut from = Bound::Unbounded;
-        while let Some((&rank, item)) = self.items.range((from, Bound::Unbounded)).next() {
+        let before = picked.len();
+        let mut items = self.items.range(..);
+        while room > overhead
+            && let Some((&rank, item)) = items.next()
+        {
             let cost = item.bytes.len().saturating_add(overhead);
-            from = Bound::Excluded(rank);
             if cost <= room {
-                if !skip.contains(&rank) {
+                if !picked.iter().take(before).any(|&other| other == rank) {
                     room = room.saturating_sub(cost);
                     picked.push(rank);
                 }
             } else if self.preference == Preference::Longest {
                 // Nothing longer than the room can follow in this tier: go to the first that may fit.
-                let Some(fits) = room.checked_sub(overhead) else { break };
+                let fits = room.saturating_sub(overhead);
                 let length = Reverse(u32::try_from(fits).unwrap_or(u32::MAX));
-                if length > rank.length {
-                    from = Bound::Included(Rank { transmits: rank.transmits, length, age: 0 });
-                }
+                items = self.items.range(Rank { transmits: rank.transmits, length, age: 0 }..);
             }
         }
         room
@@ -178,11 +166,6 @@ impl<K: Ord + Clone> Broadcasts<K> {
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
-    }
-
-    /// How many messages the bound has cost.
-    pub const fn dropped(&self) -> u64 {
-        self.dropped
     }
 
     /// The largest number of transmissions that a waiting message has had.
@@ -242,11 +225,10 @@ mod tests {
     fn the_bound_costs_the_item_of_lowest_priority() {
         let mut queue = queue();
         for subject in 0..8 {
-            queue.push(subject, vec![0; 10].into(), None);
+            assert!(queue.push(subject, vec![0; 10].into(), None), "{subject} fits");
         }
-        assert_eq!((queue.len(), queue.dropped()), (8, 0));
-        queue.push(8, vec![0; 10].into(), None);
-        assert_eq!((queue.len(), queue.dropped()), (8, 1));
+        assert!(!queue.push(8, vec![0; 10].into(), None), "one has to go");
+        assert_eq!(queue.len(), 8);
         assert!(!queue.contains(&0) && queue.contains(&8), "the oldest goes");
     }
 

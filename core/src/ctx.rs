@@ -1,8 +1,11 @@
 //! What both layers borrow from the node while they handle one input.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -67,8 +70,28 @@ pub(crate) struct Queues {
     pub(crate) intents: Broadcasts<Name>,
     /// Phase of the gossip rounds, drawn at the start.
     pub(crate) gossip_phase: Time,
+    pub(crate) drops: Drops,
     #[serde(skip)]
     scratch: Scratch,
+}
+
+/// What the bounds of `limits.rs` have cost, by what was dropped; at most one log line a second for each.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Drops(BTreeMap<Cow<'static, str>, Drop>);
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Drop {
+    count: u64,
+    logged_at: Option<Time>,
+}
+
+const DROP_LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Drops {
+    /// How much was dropped in all.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.values().fold(0, |sum, drop| sum.saturating_add(drop.count))
+    }
 }
 
 /// Buffers that are reused from packet to packet.
@@ -77,6 +100,15 @@ struct Scratch {
     encoded: Vec<u8>,
     picked_swim: Vec<Rank>,
     picked_intents: Vec<Rank>,
+}
+
+impl Scratch {
+    /// Keeps at most `parts` of what was picked, with the share of the layer above among them.
+    fn fit(&mut self, parts: usize) {
+        let kept = self.picked_intents.len().min(parts / SERF_SHARE);
+        self.picked_swim.truncate(parts.saturating_sub(kept));
+        self.picked_intents.truncate(parts.saturating_sub(self.picked_swim.len()));
+    }
 }
 
 /// The share of each packet that is kept for the layer above while it has something to say: a quarter (U-16).
@@ -88,6 +120,7 @@ impl Queues {
             swim: Broadcasts::new(Preference::Longest, limits::BROADCASTS_MAX),
             intents: Broadcasts::new(Preference::Oldest, limits::INTENTS_QUEUED_MAX),
             gossip_phase,
+            drops: Drops::default(),
             scratch: Scratch::default(),
         }
     }
@@ -118,7 +151,7 @@ impl Queues {
 }
 
 impl Ctx<'_> {
-    /// Arms a timer, always for later than now (DESIGN: a deadline that stays due is a livelock).
+    /// Arms a timer, always for later than now (ARCHITECTURE.md: the contract, 4).
     pub(crate) fn arm(&mut self, kind: TimerKind, at: Time) {
         self.timers.arm(kind, at.max(self.now.next()));
     }
@@ -131,6 +164,17 @@ impl Ctx<'_> {
     /// Writes a line for the log.
     pub(crate) fn log(&mut self, log: Log) {
         self.out.push(Output::Log(Box::new(log)));
+    }
+
+    /// Counts `count` things that a bound has cost, and says so.
+    pub(crate) fn dropped(&mut self, what: &'static str, limit: usize, count: u64) {
+        let now = self.now;
+        let drop = self.queues.drops.0.entry(Cow::Borrowed(what)).or_default();
+        drop.count = drop.count.saturating_add(count);
+        if drop.logged_at.is_none_or(|last| now.since(last) >= DROP_LOG_INTERVAL) {
+            drop.logged_at = Some(now);
+            self.log(Log::Dropped(what, limit));
+        }
     }
 
     /// What both ends of a packet must share.
@@ -193,16 +237,12 @@ impl Ctx<'_> {
     fn seal_and_send(&mut self, activity: Activity, to: SocketAddr, direct: &[&[u8]]) {
         let nonce = self.nonce();
         let envelope = Envelope { keyring: self.keyring, label: &self.config.label };
+        self.queues.scratch.fit(limits::PARTS_MAX.saturating_sub(direct.len()));
         let Queues { swim, intents, scratch, .. } = &*self.queues;
-        let bytes = if scratch.picked_swim.is_empty() && scratch.picked_intents.is_empty() {
-            native::seal_packet(direct, envelope, nonce)
-        } else {
-            let mut parts = direct.to_vec();
-            parts.extend(scratch.picked_swim.iter().map(|&rank| swim.bytes(rank)));
-            parts.extend(scratch.picked_intents.iter().map(|&rank| intents.bytes(rank)));
-            parts.truncate(limits::PARTS_MAX);
-            native::seal_packet(&parts, envelope, nonce)
-        };
+        let picked_swim = scratch.picked_swim.iter().map(|&rank| swim.bytes(rank));
+        let picked_intents = scratch.picked_intents.iter().map(|&rank| intents.bytes(rank));
+        let parts = direct.iter().copied().chain(picked_swim).chain(picked_intents);
+        let bytes = native::seal_parts(parts, envelope, nonce);
         let limit = retransmit_limit(self.config.swim.retransmit_mult, self.members());
         let Queues { swim, intents, scratch, .. } = &mut *self.queues;
         swim.sent(&scratch.picked_swim, limit);
@@ -216,9 +256,16 @@ impl Ctx<'_> {
             RumourKind::State => self.queues.swim.invalidate_range(Rumour::all(rumour.slot)),
             RumourKind::Suspicion(_) => self.queues.swim.invalidate(&Rumour::state(rumour.slot)),
         }
+        self.push(rumour, message, waiter);
+    }
+
+    /// Queues a membership broadcast beside those about the same member.
+    pub(crate) fn push(&mut self, rumour: Rumour, message: &Message, waiter: Option<Waiter>) {
         let mut bytes = Vec::new();
         native::encode(message, &mut bytes);
-        self.queues.swim.push(rumour, bytes.into(), waiter);
+        if !self.queues.swim.push(rumour, bytes.into(), waiter) {
+            self.dropped("broadcast queue", limits::BROADCASTS_MAX, 1);
+        }
         self.arm_gossip();
     }
 
@@ -226,7 +273,9 @@ impl Ctx<'_> {
     pub(crate) fn broadcast_intent(&mut self, name: Name, message: SerfMessage, waiter: Option<Waiter>) {
         let mut bytes = Vec::new();
         native::encode(&Message::Serf(message), &mut bytes);
-        self.queues.intents.push(name, bytes.into(), waiter);
+        if !self.queues.intents.push(name, bytes.into(), waiter) {
+            self.dropped("intent queue", limits::INTENTS_QUEUED_MAX, 1);
+        }
         if self.queues.intents.len() >= limits::QUEUE_DEPTH_WARNING {
             self.arm_if_idle(TimerKind::QueueCheck, self.now + self.config.serf.queue_check_interval);
         }

@@ -42,9 +42,17 @@ impl Default for Interner {
 }
 
 impl Interner {
-    /// Makes an empty interner; in production the key comes from the seed, because peers choose the names.
+    /// Makes an empty interner. The first node that uses it brings a key of its seed, because peers choose the names.
     pub fn new(key: HashKey) -> Self {
         Self(Arc::new(spin::Mutex::new(Pool { key, identities: HashTable::new(), sweep_at: SWEEP_MIN })))
+    }
+
+    /// Hashes with `key` from now on, unless identities are held already.
+    pub fn rekey(&self, key: HashKey) {
+        let mut pool = self.0.lock();
+        if pool.identities.is_empty() {
+            pool.key = key;
+        }
     }
 
     /// The shared copy of `identity`.
@@ -98,6 +106,16 @@ mod tests {
         let interner = Interner::default();
         let [one, other, third] = ["a", "a", "b"].map(|name| interner.share(identity(name)));
         assert!(Arc::ptr_eq(&one, &other) && !Arc::ptr_eq(&one, &third));
+    }
+
+    #[test]
+    fn an_interner_in_use_keeps_its_key() {
+        let interner = Interner::default();
+        interner.rekey(HashKey(1, 2));
+        let one = interner.share(identity("a"));
+        interner.rekey(HashKey(3, 4));
+        assert_eq!(interner.0.lock().key, HashKey(1, 2), "the first node's");
+        assert!(Arc::ptr_eq(&one, &interner.share(identity("a"))));
     }
 
     #[test]

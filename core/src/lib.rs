@@ -1,6 +1,6 @@
 //! Villein's core: cluster membership, failure detection and dissemination as a pure state machine.
 //!
-//! [`Node::handle`](node::Node::handle) takes one [`Input`](io::Input) and returns every [`Output`](io::Output) that
+//! [`Node::handle`](node::Node::handle) takes one [`Input`] and returns every [`Output`] that
 //! follows from it. Nothing else goes in: no clock, no environment, no file, no socket, no global random number.
 //! Same configuration, seed and inputs give the same bytes out, on every machine.
 

@@ -26,7 +26,7 @@ pub const LABEL_BYTES_MAX: usize = 255;
 pub const KEYS_MAX: usize = 64;
 /// Members, tombstones included (gossip-wire.md 10.1).
 pub const MEMBERS_MAX: usize = 1_048_576;
-/// Bytes that one stream may bring or take (DESIGN: streams; gossip-wire.md 10.1).
+/// Bytes that one stream may bring or take (gossip-wire.md 10.1).
 pub const STREAM_BYTES_MAX: usize = 20 << 20;
 /// Bytes that all streams of a node may hold at one time.
 pub const STREAMS_BYTES_MAX: usize = 64 << 20;

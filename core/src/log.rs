@@ -238,7 +238,10 @@ impl fmt::Display for Log {
             Self::PushPullStart(name, to) => write!(f, "memberlist: Initiating push/pull sync with: {name} {to}"),
             Self::PushPullFailed(to, why) => write!(f, "memberlist: Push/Pull with {to} failed: {why}"),
             Self::StreamFrom(from) => write!(f, "memberlist: Stream connection from={from}"),
-            Self::Rejected(from, why) => write!(f, "memberlist: Decrypt packet failed: {why} from={from}"),
+            Self::Rejected(from, why @ (WireError::NoKey | WireError::NotEncrypted)) => {
+                write!(f, "memberlist: Decrypt packet failed: {why} from={from}")
+            }
+            Self::Rejected(from, why) => write!(f, "memberlist: a packet cannot be used: {why} from={from}"),
             Self::StreamRejected(from, why) => write!(f, "memberlist: failed to receive: {why} from={from}"),
             Self::RejectedMore(count) => write!(f, "memberlist: {count} more packets could not be used"),
             Self::Incompatible(name) => {

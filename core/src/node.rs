@@ -17,11 +17,12 @@ use crate::identity::{Identity, Interner};
 use crate::io::{Deadline, Input, Output, Saved, Stimulus, StreamEvent, StreamId};
 use crate::keyring::Keyring;
 use crate::lamport::LamportTime;
+use crate::limits;
 use crate::log::Log;
 use crate::map::HashKey;
 use crate::rng::{Purpose, Rng, Seed};
 use crate::serf::Serf;
-use crate::swim::member::{Member, Table};
+use crate::swim::member::{Bounds, Member, Table};
 use crate::swim::{ExchangeKind, StreamStep, Swim, gossip_phase};
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
@@ -110,6 +111,8 @@ pub struct Stats {
     pub encrypted: bool,
     /// Packets from outside that could not be used.
     pub rejected: u64,
+    /// What the bounds of [`crate::limits`] have cost: messages, streams, members.
+    pub dropped: u64,
 }
 
 /// An invariant that does not hold (protocol.md 3.1): a defect of the core.
@@ -154,13 +157,14 @@ impl Node {
         }
         let mut rng = Rng::new(seed);
         let hash_key = HashKey(rng.next_u64(Purpose::HashKey), rng.next_u64(Purpose::HashKey));
+        config.interner.rekey(hash_key);
         let identity = config.interner.share(Identity {
             name: config.name.clone(),
             addr: config.advertise,
             meta: crate::serf::tags::encode(&config.tags),
             versions: config.versions,
         });
-        let mut table = Table::new(hash_key, identity, at);
+        let mut table = Table::new(hash_key, identity, at, Bounds::default());
         let mut timers = Timers::default();
         let mut queues = Queues::new(gossip_phase(&mut rng, config.swim.gossip_interval, at));
         let keyring = Keyring::new(config.keys.clone());
@@ -321,6 +325,10 @@ impl Node {
                 let finished = ctx.queues.take_finished();
                 let outcomes = swim.streams().take_outcomes();
                 if events.is_empty() && finished.is_empty() && outcomes.is_empty() {
+                    let evicted = ctx.table.take_evicted();
+                    if evicted > 0 {
+                        ctx.dropped("forgotten members", limits::TOMBSTONES_MAX, evicted);
+                    }
                     return;
                 }
                 for event in events {
@@ -372,7 +380,9 @@ impl Node {
     /// # Errors
     /// The bytes are no checkpoint of this format.
     pub fn restore(bytes: &[u8]) -> Result<Self, RestoreError> {
-        Self::restore_in(bytes, Interner::default())
+        let mut node = Self::decode(bytes)?;
+        node.adopt(Interner::new(node.table.hash_key()));
+        Ok(node)
     }
 
     /// Same as [`Node::restore`], sharing member identities with other nodes of the process.
@@ -380,14 +390,22 @@ impl Node {
     /// # Errors
     /// The bytes are no checkpoint of this format.
     pub fn restore_in(bytes: &[u8], interner: Interner) -> Result<Self, RestoreError> {
+        let mut node = Self::decode(bytes)?;
+        node.adopt(interner);
+        Ok(node)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, RestoreError> {
         let (version, rest) = postcard::take_from_bytes::<u16>(bytes).map_err(|_| RestoreError::Malformed)?;
         if version != CHECKPOINT_VERSION {
             return Err(RestoreError::Version(version));
         }
-        let mut node: Self = postcard::from_bytes(rest).map_err(|_| RestoreError::Malformed)?;
-        node.table.rebuild(&interner);
-        node.config.interner = interner;
-        Ok(node)
+        postcard::from_bytes(rest).map_err(|_| RestoreError::Malformed)
+    }
+
+    fn adopt(&mut self, interner: Interner) {
+        self.table.rebuild(&interner);
+        self.config.interner = interner;
     }
 
     /// Every member that Serf shows, sorted by name.
@@ -417,6 +435,7 @@ impl Node {
             query_queue: 0,
             encrypted: !self.keyring.is_empty(),
             rejected: self.rejected.total,
+            dropped: self.queues.drops.total(),
         }
     }
 
@@ -441,6 +460,7 @@ impl Node {
     /// The first one that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.table.check().map_err(Violation)?;
+        self.timers.check().map_err(Violation)?;
         self.swim.check(&self.table, &self.timers).map_err(Violation)?;
         self.serf.check(&self.table).map_err(Violation)?;
         if self.swim.health() >= self.config.swim.lifeguard.awareness_max {

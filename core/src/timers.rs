@@ -78,6 +78,8 @@ pub struct Timers {
     armed: BTreeMap<TimerKind, (Time, u64)>,
     stalled: [bool; Activity::COUNT],
     insertions: u64,
+    /// The earliest of those that are not stalled: every input asks for it, few change it.
+    first: Option<((Time, u64), TimerKind)>,
 }
 
 impl Timers {
@@ -88,6 +90,9 @@ impl Timers {
         self.insertions = self.insertions.wrapping_add(1);
         self.armed.insert(kind, key);
         self.queue(kind.activity()).insert(key, kind);
+        if !self.is_stalled(kind.activity()) && self.first.is_none_or(|(first, _)| key < first) {
+            self.first = Some((key, kind));
+        }
     }
 
     /// Arms `kind` unless it is armed already.
@@ -101,6 +106,9 @@ impl Timers {
     pub fn disarm(&mut self, kind: TimerKind) {
         if let Some(key) = self.armed.remove(&kind) {
             self.queue(kind.activity()).remove(&key);
+            if self.first == Some((key, kind)) {
+                self.first = self.find_first();
+            }
         }
     }
 
@@ -111,12 +119,12 @@ impl Timers {
 
     /// The earliest deadline of the activities that are not stalled.
     pub fn next(&self) -> Option<Deadline> {
-        self.first().map(|((at, _), kind)| Deadline { at, why: kind, activity: kind.activity() })
+        self.first.map(|((at, _), kind)| Deadline { at, why: kind, activity: kind.activity() })
     }
 
     /// Removes and returns the earliest timer that is due at `now` and not stalled.
     pub fn pop_due(&mut self, now: Time) -> Option<TimerKind> {
-        let ((at, _), kind) = self.first()?;
+        let ((at, _), kind) = self.first?;
         if at > now {
             return None;
         }
@@ -128,12 +136,14 @@ impl Timers {
     pub fn stall(&mut self, activity: Activity) {
         if activity != Activity::Upkeep {
             *self.stalled_flag(activity) = true;
+            self.first = self.find_first();
         }
     }
 
     /// Lets the timers of `activity` go on.
     pub fn resume(&mut self, activity: Activity) {
         *self.stalled_flag(activity) = false;
+        self.first = self.find_first();
     }
 
     /// Whether `activity` is stalled.
@@ -151,7 +161,22 @@ impl Timers {
         self.armed.is_empty()
     }
 
-    fn first(&self) -> Option<((Time, u64), TimerKind)> {
+    /// Checks that the index agrees with itself.
+    ///
+    /// # Errors
+    /// What does not hold.
+    pub(crate) fn check(&self) -> Result<(), alloc::string::String> {
+        if self.first != self.find_first() {
+            return Err(alloc::format!("{:?} is held for the first timer, not {:?}", self.first, self.find_first()));
+        }
+        let queued = self.queues.iter().fold(0_usize, |sum, queue| sum.saturating_add(queue.len()));
+        if queued != self.armed.len() {
+            return Err(alloc::format!("{queued} timers are queued, {} are armed", self.armed.len()));
+        }
+        Ok(())
+    }
+
+    fn find_first(&self) -> Option<((Time, u64), TimerKind)> {
         self.queues
             .iter()
             .zip(&self.stalled)

@@ -291,4 +291,14 @@ mod tests {
             assert_eq!(InterfaceError { name: "lo".to_owned(), problem }.to_string(), want);
         }
     }
+
+    #[test]
+    fn the_loopback_interface_is_found_by_name() {
+        assert!(interface_exists("lo") && !interface_exists("nosuch0"));
+        assert_eq!(interface_addr("lo", ip("127.0.0.1")), Ok(ip("127.0.0.1")));
+        assert_eq!(
+            interface_addr("nosuch0", ip("127.0.0.1")).map_err(|error| error.to_string()),
+            Err("Interface 'nosuch0' has no addresses".to_owned())
+        );
+    }
 }

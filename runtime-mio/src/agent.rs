@@ -37,10 +37,13 @@ use crate::tokens::Source;
 const ENTROPY_INTERVAL: Duration = Duration::from_secs(3_600);
 /// A jump of the suspended time that counts as a suspend.
 const SUSPENDED_MIN: Duration = Duration::from_secs(1);
-/// Inputs from the network in one turn (DESIGN: the contract of the core).
+/// Inputs from the network in one turn (ARCHITECTURE.md: the contract, 2).
 const INPUTS_PER_TURN: usize = 64;
 /// Readiness events taken from the system in one turn.
 const EVENTS_PER_TURN: usize = 64;
+/// Bytes of the read buffer. A datagram needs a third of it; but a block of this size comes from the system as pages
+/// that cost nothing until they are touched, and an ordinary packet touches one.
+const BUFFER_BYTES: usize = 3 * limits::DATAGRAM_BYTES_MAX;
 /// Messages from other threads that wait.
 const CONTROLS_MAX: usize = 16;
 
@@ -138,7 +141,7 @@ impl Agent {
             next_request: 0,
             answers: VecDeque::new(),
             outputs: Vec::new(),
-            buffer: vec![0; limits::DATAGRAM_BYTES_MAX].into(),
+            buffer: vec![0; BUFFER_BYTES].into(),
             entropy_at: now,
             suspended: Clock::suspended(),
             live,
@@ -157,7 +160,7 @@ impl Agent {
         })
     }
 
-    /// Where gossip is received; its port is known even where the system chose it.
+    /// The address that peers are told; its port is known even where the system chose it.
     pub fn gossip_addr(&self) -> SocketAddr {
         self.node.config().advertise.socket_addr()
     }
@@ -225,7 +228,7 @@ impl Agent {
             self.note(readiness);
         }
         // What was already there when we woke belongs before the deadline that has passed meanwhile: a stall of
-        // our own process must not look like a peer's silence (DESIGN: the contract of the core, 2).
+        // our own process must not look like a peer's silence (ARCHITECTURE.md: the contract, 2).
         self.take_network(now);
         if self.node.next_deadline().is_some_and(|deadline| deadline.at <= now) {
             self.feed(now, Stimulus::Tick);

@@ -26,6 +26,7 @@ pub(crate) struct RpcServer {
     addr: SocketAddr,
     auth: Vec<u8>,
     clients: BTreeMap<u64, Client>,
+    clients_max: usize,
     accepted: u64,
 }
 
@@ -66,7 +67,14 @@ impl RpcServer {
     pub(crate) fn new(socket: std::net::TcpListener, registry: &Registry, auth: String) -> io::Result<Self> {
         let addr = socket.local_addr()?;
         let listener = Listener::new(socket, registry, Source::RpcListener.token())?;
-        Ok(Self { listener, addr, auth: auth.into_bytes(), clients: BTreeMap::new(), accepted: 0 })
+        Ok(Self {
+            listener,
+            addr,
+            auth: auth.into_bytes(),
+            clients: BTreeMap::new(),
+            clients_max: CLIENTS_MAX,
+            accepted: 0,
+        })
     }
 
     pub(crate) const fn local_addr(&self) -> SocketAddr {
@@ -97,11 +105,11 @@ impl RpcServer {
 
     /// Takes the clients that wait.
     pub(crate) fn accept(&mut self, now: Time, registry: &Registry, journal: &mut Journal) {
-        let Self { listener, clients, accepted, auth, .. } = self;
+        let Self { listener, clients, accepted, auth, clients_max, .. } = self;
         listener.accept(now, |accept| match accept {
-            Accept::Taken(_, peer) if clients.len() >= CLIENTS_MAX => {
+            Accept::Taken(_, peer) if clients.len() >= *clients_max => {
                 journal
-                    .log(Level::Warn, format_args!("agent.ipc: Refused client: {peer}: {CLIENTS_MAX} are connected"));
+                    .log(Level::Warn, format_args!("agent.ipc: Refused client: {peer}: {clients_max} are connected"));
             }
             Accept::Taken(socket, peer) => match Client::new(socket, peer, *accepted, auth, registry) {
                 Ok(client) => {
@@ -264,5 +272,130 @@ impl Client {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local_time::Zone;
+    use crate::log_ring::LINES_MAX;
+    use mio::{Events, Poll};
+    use villein_core::rpc::{self, Request, SessionAction};
+
+    struct Server {
+        poll: Poll,
+        rpc: RpcServer,
+        journal: Journal,
+    }
+
+    impl Server {
+        fn new(ip: &str) -> Self {
+            let poll = Poll::new().expect("a poll");
+            let socket = crate::sockets::rpc_listener(&format!("{ip}:0")).expect("listens");
+            let rpc = RpcServer::new(socket, poll.registry(), String::new()).expect("registers");
+            let journal = Journal::new(Box::new(io::sink()), Zone::default(), Level::Err);
+            Self { poll, rpc, journal }
+        }
+
+        /// Connects, and accepts what has connected.
+        fn connect(&mut self) -> std::net::TcpStream {
+            let peer = std::net::TcpStream::connect(self.rpc.local_addr()).expect("connects");
+            self.poll.poll(&mut Events::with_capacity(8), Some(Duration::from_secs(10))).expect("wakes");
+            self.rpc.listener_ready();
+            self.rpc.accept(Time::ZERO, self.poll.registry(), &mut self.journal);
+            peer
+        }
+
+        fn lines(&self, part: &str) -> usize {
+            self.journal.since(0).filter(|line| line.text.contains(part)).count()
+        }
+    }
+
+    /// Makes the client's session perform `requests` that are its own.
+    fn perform(client: &mut Client, requests: &[Request]) {
+        let mut peer = rpc::Client::new();
+        for request in requests {
+            client.session.receive(&peer.request(request).1);
+        }
+        while let Some(action) = client.session.next_action() {
+            assert_eq!(action, SessionAction::MonitorStarted);
+        }
+        while client.session.next_output().is_some() {}
+    }
+
+    const HANDSHAKE: Request = Request::Handshake { version: rpc::VERSION };
+
+    #[test]
+    fn a_client_too_many_is_refused_and_said_so() {
+        let mut server = Server::new("127.0.84.1");
+        server.rpc.clients_max = 2;
+        let _peers = [(); 2].map(|()| server.connect());
+        assert_eq!((server.rpc.ids().len(), server.lines("Refused client")), (2, 0));
+        let mut third = server.connect();
+        assert_eq!((server.rpc.ids().len(), server.lines("Refused client")), (2, 1));
+        assert_eq!(third.read(&mut [0; 1]).ok(), Some(0), "it is closed");
+    }
+
+    #[test]
+    fn a_slow_monitor_loses_lines_and_that_is_said_once() {
+        let mut server = Server::new("127.0.84.2");
+        let _peer = server.connect();
+        let client = server.rpc.client(0).expect("is connected");
+        perform(client, &[HANDSHAKE, Request::Monitor { level: b"info".to_vec() }]);
+        client.start_monitor(server.journal.next());
+        for round in 0..3 {
+            for _ in 0..LINES_MAX - 2 {
+                server.journal.log(Level::Info, format_args!("agent: noise"));
+            }
+            server.rpc.pump_log(&mut server.journal);
+            assert_eq!(server.lines("Dropping logs to ipc.client: 127.0.0.1:"), usize::from(round > 0), "{round}");
+        }
+        let client = server.rpc.client(0).expect("is connected");
+        while client.session.next_output().is_some() {}
+        server.journal.log(Level::Info, format_args!("agent: back"));
+        server.rpc.pump_log(&mut server.journal);
+        let client = server.rpc.client(0).expect("is connected");
+        assert!(client.session.has_output() && !client.drops_lines, "it keeps up again");
+    }
+
+    #[test]
+    fn a_slow_stream_loses_the_newest_events_and_each_is_said() {
+        let mut server = Server::new("127.0.84.3");
+        let _peer = server.connect();
+        let client = server.rpc.client(0).expect("is connected");
+        perform(client, &[HANDSHAKE, Request::Stream { kind: b"*".to_vec() }]);
+        let event = StreamEvent::Members { kind: "member-join", members: Vec::new() };
+        for _ in 0..rpc::RECORDS_MAX + 2 {
+            server.rpc.publish(&event, &mut server.journal);
+        }
+        assert_eq!(server.lines("Dropping event to ipc.client: 127.0.0.1:"), 2);
+    }
+
+    #[test]
+    fn a_client_that_is_closed_gets_what_it_is_owed_and_not_for_ever() {
+        let mut server = Server::new("127.0.84.4");
+        let mut peer = server.connect();
+        let client = server.rpc.client(0).expect("is connected");
+        client.session.receive(&rpc::Client::new().request(&HANDSHAKE).1);
+        assert_eq!(client.session.next_action(), None);
+        client.close(Time::ZERO);
+        client.writable = false;
+        server.rpc.flush(Time::ZERO);
+        assert_eq!(server.rpc.deadline(Time::ZERO), Some(Time::ZERO + CLOSE_MAX));
+        server.rpc.client_ready(0, false, true);
+        server.rpc.flush(Time::ZERO);
+        assert!(server.rpc.ids().is_empty());
+        let mut reply = Vec::new();
+        peer.read_to_end(&mut reply).expect("is sent");
+        assert!(!reply.is_empty());
+        let _peer = server.connect();
+        let client = server.rpc.client(1).expect("is connected");
+        client.session.receive(&rpc::Client::new().request(&HANDSHAKE).1);
+        assert_eq!(client.session.next_action(), None);
+        client.close(Time::ZERO);
+        client.writable = false;
+        server.rpc.flush(Time::ZERO + CLOSE_MAX);
+        assert!(server.rpc.ids().is_empty());
     }
 }

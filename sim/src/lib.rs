@@ -1,1 +1,35 @@
-//! x
+//! Villein's simulator: whole clusters of [`villein_core::Node`]s in virtual time, on a network that misbehaves.
+//!
+//! A run is a [`Scenario`](scenario::Scenario) and a seed; [`play_twice`](play::play_twice) gives its
+//! [`Outcome`](play::Outcome), the same on every machine. The nodes are the very code of production: the simulator
+//! uses nothing of them but what a driver uses, and the read-only getters.
+//!
+//! - `scenario` reads the file into a checked form; every error names file and line.
+//! - `world` is the heap of happenings and the one place where a node is handed its input; `drive`
+//!   performs what comes out; `host` is one process with its disk and clock, `network` the links, `streams` the connections, `script` the scenario's steps.
+//! - `checkers` holds what must hold at every step, `judge` what the scenario expects, `trace` the digest.
+//! - `report` writes what a person or a program reads.
+//!
+//! Randomness comes from one ChaCha stream per purpose of the seed, in integers; maps are ordered.
+
+#![deny(clippy::float_arithmetic, clippy::print_stdout)]
+
+pub mod checkers;
+mod draw;
+mod drive;
+pub mod faults;
+mod host;
+mod judge;
+mod network;
+pub mod play;
+pub mod report;
+pub mod scenario;
+mod script;
+mod streams;
+mod trace;
+mod units;
+mod world;
+
+pub use judge::Unmet;
+pub use trace::Digest;
+pub use units::{Chance, Delay, Seconds};

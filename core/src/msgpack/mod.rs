@@ -14,7 +14,7 @@ mod reader;
 mod value;
 mod writer;
 
-pub use reader::Reader;
+pub use reader::{Reader, Scan};
 pub use value::Value;
 pub use writer::Writer;
 

@@ -10,6 +10,9 @@ use crate::msgpack::{Limits, ReadError, Reader, Value};
 /// What a client reads: an agent may have many members, and is trusted more than a stranger.
 const LIMITS: Limits = Limits { length: 1 << 28, depth: 16 };
 
+/// Errors of an agent that has not looked at the command: no body follows, whatever the command.
+const REFUSALS: [&str; 3] = [texts::AUTH_REQUIRED, texts::UNSUPPORTED_COMMAND, texts::HANDSHAKE_REQUIRED];
+
 /// One connection to an agent.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
@@ -101,7 +104,8 @@ impl Client {
         })?;
         // A reply comes before every record of the same number.
         if let Some(kind) = waiting.get(&seq) {
-            let bare = error == texts::AUTH_REQUIRED.as_bytes() || (!error.is_empty() && has_no_error_body(*kind));
+            let refused = REFUSALS.iter().any(|text| error == text.as_bytes());
+            let bare = refused || (!error.is_empty() && has_no_error_body(*kind));
             let kind = if bare { BodyKind::None } else { *kind };
             return Ok(Incoming::Reply { seq, error, body: kind.read(reader)? });
         }

@@ -85,6 +85,11 @@ impl CommandName {
         })
     }
 
+    /// Whether a body follows the header of a request.
+    pub(super) const fn has_body(self) -> bool {
+        !matches!(self, Self::Members | Self::Leave | Self::Stats | Self::Key(KeyOperation::List))
+    }
+
     /// Reads the body that belongs to the command; a nil body is all zero.
     pub(super) fn read_body(self, reader: &mut Reader<'_>) -> Result<Request, ReadError> {
         match self {
@@ -282,13 +287,22 @@ pub(super) fn write_request(seq: u64, request: &Request) -> Vec<u8> {
 
 fn write_query<'w>(w: &'w mut Writer, query: &Query) -> &'w mut Writer {
     write_texts(w.map(7).text("FilterNodes"), &query.filter_nodes);
-    write_pairs(w.text("FilterTags"), &query.filter_tags);
+    w.text("FilterTags");
+    if query.filter_tags.is_empty() {
+        w.nil();
+    } else {
+        write_pairs(w, &query.filter_tags);
+    }
     w.text("Name").text(&query.name).text("Payload").optional_blob(query.payload.as_deref());
     w.text("RelayFactor").uint(u64::from(query.relay_factor));
     w.text("RequestAck").boolean(query.request_ack).text("Timeout").int(query.timeout)
 }
 
+/// An empty list is nil, as upstream's command line leaves it.
 fn write_texts<'w>(w: &'w mut Writer, texts: &[Vec<u8>]) -> &'w mut Writer {
+    if texts.is_empty() {
+        return w.nil();
+    }
     w.array(texts.len());
     for text in texts {
         w.text(text);
@@ -496,7 +510,10 @@ impl Body {
     pub(super) fn after_error(request: &Request) -> Self {
         match BodyKind::of(request) {
             BodyKind::Joined => Self::Joined(0),
-            BodyKind::Keys => Self::Keys(KeyReport::default()),
+            BodyKind::Keys => {
+                let list = matches!(request, Request::Key { operation: KeyOperation::List, .. });
+                Self::Keys(KeyReport { keys: list.then(Vec::new), ..KeyReport::default() })
+            }
             BodyKind::Coordinate => Self::Coordinate(None),
             BodyKind::None | BodyKind::Members | BodyKind::Stats => Self::None,
         }

@@ -28,8 +28,12 @@ pub const VERSION: i32 = 1;
 
 /// Records that wait for one slow subscriber; the newest are dropped beyond it (rpc.md, back-pressure).
 pub const RECORDS_MAX: usize = 512;
-/// Bytes of one request, and of requests that wait behind one that is not answered yet.
+/// Bytes of one header or body, and of requests that wait behind one that is not answered yet.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// Bytes of replies that may wait for the client before its next request is read; one reply may be longer.
+pub const REPLY_BYTES_MAX: usize = 1 << 16;
+/// Bytes of query records that wait for one slow client; acks and responses are dropped beyond it, ends never.
+pub const QUERY_RECORD_BYTES_MAX: usize = 1 << 22;
 /// Streams and monitors of one connection.
 pub const SUBSCRIPTIONS_MAX: usize = 1_024;
 

@@ -6,11 +6,11 @@ use alloc::vec::Vec;
 
 use super::codec::{self, CommandName, Header};
 use super::{
-    Body, QueryRecord, RECORDS_MAX, REQUEST_BYTES_MAX, Reply, Request, SUBSCRIPTIONS_MAX, StreamEvent, StreamFilter,
-    VERSION, texts,
+    Body, QUERY_RECORD_BYTES_MAX, QueryRecord, RECORDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
+    SUBSCRIPTIONS_MAX, StreamEvent, StreamFilter, VERSION, texts,
 };
 use crate::log::Level;
-use crate::msgpack::{ReadError, Reader};
+use crate::msgpack::{ReadError, Reader, Scan};
 
 /// One connection. The driver feeds bytes, performs [`SessionAction`]s in order, and takes [`Session::next_output`]s
 /// while its socket takes them; each is one whole reply or record.
@@ -19,9 +19,16 @@ pub struct Session {
     /// The token that is wanted; empty: none.
     auth_key: Vec<u8>,
     input: Vec<u8>,
+    /// How many bytes at the front of `input` are done with. They go once they are most of it, so that many small
+    /// requests do not each move all that waits behind them.
+    consumed: usize,
+    /// How far the next header or body of `input` has been looked through.
+    scan: Scan,
     input_ended: bool,
     /// Carried from request to request: a missing field keeps its value.
     header: Header,
+    /// The command whose header has been read and whose body has not.
+    begun: Option<CommandName>,
     handshaken: bool,
     authenticated: bool,
     /// The request that is being performed; later ones wait.
@@ -29,6 +36,10 @@ pub struct Session {
     closing: bool,
     closed: bool,
     outputs: VecDeque<OutputItem>,
+    /// Bytes of the replies among the outputs.
+    reply_bytes: usize,
+    /// Bytes of the query records among the outputs.
+    query_record_bytes: usize,
     streams: BTreeMap<u64, Stream>,
     monitor: Option<Monitor>,
     query_ids: u64,
@@ -37,11 +48,13 @@ pub struct Session {
 #[derive(Clone, Debug)]
 struct OutputItem {
     bytes: Vec<u8>,
-    subscription: Option<Subscription>,
+    source: Source,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subscription {
+enum Source {
+    Reply,
+    Query,
     Stream(u64),
     Monitor,
 }
@@ -100,7 +113,7 @@ impl Session {
 
     /// Whether more bytes are wanted now: not while many wait behind a request that is being performed.
     pub fn wants_input(&self) -> bool {
-        !self.closing && !self.input_ended && self.input.len() < REQUEST_BYTES_MAX
+        !self.closing && !self.input_ended && self.unread().len() < REQUEST_BYTES_MAX
     }
 
     /// The client sends no more; what it has sent is still answered.
@@ -108,7 +121,8 @@ impl Session {
         self.input_ended = true;
     }
 
-    /// The next thing to do; `None`: nothing until more bytes or a reply come.
+    /// The next thing to do; `None`: nothing until more bytes or a reply come, or until replies that wait are taken:
+    /// as with upstream, who does not read is not served.
     pub fn next_action(&mut self) -> Option<SessionAction> {
         loop {
             if self.outstanding.is_some() || self.closed {
@@ -118,13 +132,17 @@ impl Session {
                 self.closed = true;
                 return Some(SessionAction::Close(CloseReason::Refused));
             }
+            if self.reply_bytes >= REPLY_BYTES_MAX {
+                return None;
+            }
             match self.read_request() {
                 Ok(Some(action)) => return Some(action),
                 Ok(None) => (),
                 Err(Stop::Incomplete) if self.input_ended => return Some(self.close(CloseReason::EndOfInput)),
-                Err(Stop::Incomplete) if self.input.len() >= REQUEST_BYTES_MAX => {
+                Err(Stop::Incomplete) if self.unread().len() >= REQUEST_BYTES_MAX => {
                     let too_long = ReadError::Invalid("the request is too long");
-                    return Some(self.close(CloseReason::BadBody(too_long)));
+                    let reason = if self.begun.is_some() { CloseReason::BadBody } else { CloseReason::BadHeader };
+                    return Some(self.close(reason(too_long)));
                 }
                 Err(Stop::Incomplete) => return None,
                 Err(Stop::Close(reason)) => return Some(self.close(reason)),
@@ -141,39 +159,74 @@ impl Session {
 
     /// Reads one request and performs what is the session's own: `None` if nothing is left to do for it.
     fn read_request(&mut self) -> Result<Option<SessionAction>, Stop> {
-        let mut reader = Reader::new(&self.input, codec::LIMITS);
-        let mut header = self.header.clone();
-        header.update(&mut reader).map_err(|error| Stop::of(error, CloseReason::BadHeader))?;
-        let name = CommandName::parse(&header.command);
-        let early = !matches!(name, Some(CommandName::Handshake | CommandName::Auth));
-        // Both refusals come before the body is read: it may never come (rpc.md 4).
-        if name != Some(CommandName::Handshake) && !self.handshaken {
-            return Ok(self.refuse(header, reader.position(), texts::HANDSHAKE_REQUIRED, true));
-        }
-        if early && !self.authenticated && !self.auth_key.is_empty() {
-            self.refuse(header, reader.position(), texts::AUTH_REQUIRED, false);
-            return Ok(Some(SessionAction::Unauthenticated));
-        }
-        let Some(name) = name else {
-            return Ok(self.refuse(header, reader.position(), texts::UNSUPPORTED_COMMAND, true));
+        let name = match self.begun {
+            Some(name) => name,
+            None => {
+                self.read_header()?;
+                match self.admit() {
+                    Admission::Command(name) => name,
+                    Admission::Refused => return Ok(None),
+                    Admission::Unauthenticated => return Ok(Some(SessionAction::Unauthenticated)),
+                }
+            }
         };
-        let request = name.read_body(&mut reader).map_err(|error| Stop::of(error, CloseReason::BadBody))?;
-        let position = reader.position();
-        self.consume(header, position);
+        self.begun = Some(name);
+        let end = if name.has_body() { self.object_end(CloseReason::BadBody)? } else { 0 };
+        let request = name
+            .read_body(&mut Reader::new(unread(&self.input, self.consumed), codec::LIMITS))
+            .map_err(|error| Stop::of(error, CloseReason::BadBody))?;
+        self.begun = None;
+        self.consume(end);
         Ok(self.begin(request))
     }
 
-    fn consume(&mut self, header: Header, bytes: usize) {
-        self.header = header;
-        self.input.drain(..bytes.min(self.input.len()));
+    fn read_header(&mut self) -> Result<(), Stop> {
+        let end = self.object_end(CloseReason::BadHeader)?;
+        self.header
+            .update(&mut Reader::new(unread(&self.input, self.consumed), codec::LIMITS))
+            .map_err(|error| Stop::of(error, CloseReason::BadHeader))?;
+        self.consume(end);
+        Ok(())
     }
 
-    fn refuse(&mut self, header: Header, bytes: usize, text: &str, close: bool) -> Option<SessionAction> {
-        let seq = header.seq;
-        self.consume(header, bytes);
-        self.queue_reply(seq, text.as_bytes(), &Body::None);
-        self.closing |= close;
-        None
+    /// The length of the header or body at the front of the input. However small the pieces in which it comes, each
+    /// byte is looked at once before the object is decoded.
+    fn object_end(&mut self, reason: fn(ReadError) -> CloseReason) -> Result<usize, Stop> {
+        self.scan.end(unread(&self.input, self.consumed), codec::LIMITS).map_err(|error| Stop::of(error, reason))
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.consumed = self.consumed.saturating_add(bytes).min(self.input.len());
+        if self.consumed >= self.unread().len() {
+            self.input.drain(..self.consumed);
+            self.consumed = 0;
+        }
+        self.scan = Scan::default();
+    }
+
+    fn unread(&self) -> &[u8] {
+        unread(&self.input, self.consumed)
+    }
+
+    /// Whether the command of the header may be performed. Refusals leave the body where it is, to be taken for the
+    /// next header: it may never come (rpc.md 4).
+    fn admit(&mut self) -> Admission {
+        let name = CommandName::parse(&self.header.command);
+        let early = matches!(name, Some(CommandName::Handshake | CommandName::Auth));
+        if name != Some(CommandName::Handshake) && !self.handshaken {
+            return self.refuse_and_close(texts::HANDSHAKE_REQUIRED);
+        }
+        if !early && !self.authenticated && !self.auth_key.is_empty() {
+            self.queue_reply(self.header.seq, texts::AUTH_REQUIRED.as_bytes(), &Body::None);
+            return Admission::Unauthenticated;
+        }
+        name.map_or_else(|| self.refuse_and_close(texts::UNSUPPORTED_COMMAND), Admission::Command)
+    }
+
+    fn refuse_and_close(&mut self, text: &str) -> Admission {
+        self.queue_reply(self.header.seq, text.as_bytes(), &Body::None);
+        self.closing = true;
+        Admission::Refused
     }
 
     /// Performs a request of the session's own, or hands it out.
@@ -256,7 +309,9 @@ impl Session {
     }
 
     fn queue_reply(&mut self, seq: u64, error: &[u8], body: &Body) {
-        self.outputs.push_back(OutputItem { bytes: codec::write_reply(seq, error, body), subscription: None });
+        let bytes = codec::write_reply(seq, error, body);
+        self.reply_bytes = self.reply_bytes.saturating_add(bytes.len());
+        self.outputs.push_back(OutputItem { bytes, source: Source::Reply });
     }
 
     /// Queues a record for each stream that wants `event`; returns for how many it was dropped, because they are slow.
@@ -272,7 +327,7 @@ impl Session {
                 self.query_ids = self.query_ids.saturating_add(1);
             }
             let bytes = codec::write_event(seq, event, self.query_ids);
-            self.outputs.push_back(OutputItem { bytes, subscription: Some(Subscription::Stream(seq)) });
+            self.outputs.push_back(OutputItem { bytes, source: Source::Stream(seq) });
         }
         dropped
     }
@@ -289,14 +344,25 @@ impl Session {
         }
         monitor.queued = monitor.queued.saturating_add(1);
         let bytes = codec::write_log(monitor.seq, line);
-        self.outputs.push_back(OutputItem { bytes, subscription: Some(Subscription::Monitor) });
+        self.outputs.push_back(OutputItem { bytes, source: Source::Monitor });
         false
     }
 
-    /// Queues a record of the query with that number.
-    pub fn query_record(&mut self, seq: u64, record: &QueryRecord) {
+    /// Queues a record of the query with that number. True if it was dropped, because the client is slow; the record
+    /// that ends a query never is.
+    pub fn query_record(&mut self, seq: u64, record: &QueryRecord) -> bool {
         let bytes = codec::write_query_record(seq, record);
-        self.outputs.push_back(OutputItem { bytes, subscription: None });
+        let waiting = self.query_record_bytes.saturating_add(bytes.len());
+        let last = match record {
+            QueryRecord::Done => true,
+            QueryRecord::Ack { .. } | QueryRecord::Response { .. } => false,
+        };
+        if waiting > QUERY_RECORD_BYTES_MAX && !last {
+            return true;
+        }
+        self.query_record_bytes = waiting;
+        self.outputs.push_back(OutputItem { bytes, source: Source::Query });
+        false
     }
 
     /// Whether any stream or the monitor is open.
@@ -307,13 +373,20 @@ impl Session {
     /// Takes the next reply or record: one write of the socket.
     pub fn next_output(&mut self) -> Option<Vec<u8>> {
         let item = self.outputs.pop_front()?;
-        let queued = match item.subscription {
-            Some(Subscription::Stream(seq)) => self.streams.get_mut(&seq).map(|stream| &mut stream.queued),
-            Some(Subscription::Monitor) => self.monitor.as_mut().map(|monitor| &mut monitor.queued),
-            None => None,
-        };
-        if let Some(queued) = queued {
-            *queued = queued.saturating_sub(1);
+        let bytes = item.bytes.len();
+        match item.source {
+            Source::Reply => self.reply_bytes = self.reply_bytes.saturating_sub(bytes),
+            Source::Query => self.query_record_bytes = self.query_record_bytes.saturating_sub(bytes),
+            Source::Stream(seq) => {
+                if let Some(stream) = self.streams.get_mut(&seq) {
+                    stream.queued = stream.queued.saturating_sub(1);
+                }
+            }
+            Source::Monitor => {
+                if let Some(monitor) = &mut self.monitor {
+                    monitor.queued = monitor.queued.saturating_sub(1);
+                }
+            }
         }
         Some(item.bytes)
     }
@@ -322,6 +395,17 @@ impl Session {
     pub fn has_output(&self) -> bool {
         !self.outputs.is_empty()
     }
+}
+
+/// A function of its own, so that the rest of a session can be changed meanwhile.
+fn unread(input: &[u8], consumed: usize) -> &[u8] {
+    input.get(consumed..).unwrap_or_default()
+}
+
+enum Admission {
+    Command(CommandName),
+    Refused,
+    Unauthenticated,
 }
 
 enum Stop {

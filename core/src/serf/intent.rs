@@ -106,7 +106,7 @@ impl Serf {
             return false;
         }
         if self.intents.len() >= limits::INTENTS_BUFFERED_MAX && !self.intents.contains_key(node) {
-            ctx.log(Log::Dropped("intent buffer", limits::INTENTS_BUFFERED_MAX));
+            ctx.dropped("intent buffer", limits::INTENTS_BUFFERED_MAX, 1);
             return false;
         }
         self.intents.insert(node.clone(), BufferedIntent { leave, ltime, arrived: ctx.now });
@@ -143,10 +143,10 @@ impl Serf {
         }
         let left: alloc::collections::BTreeSet<&Name> = state.left.iter().collect();
         for &(ref node, ltime) in state.statuses.iter().filter(|(node, _)| left.contains(node)) {
-            // U-22: one tick later only where it changes something, so that times do not drift with every exchange.
-            let gone =
-                known_status(ctx, node).is_some_and(|(_, status, _)| matches!(status, Status::Left | Status::Leaving));
-            let said = if gone { ltime } else { LamportTime(ltime.0.saturating_add(1)) };
+            // U-22: one tick later only for a member that we hold for failed, so that both sides agree that it left. For
+            // any other a leave that we have applied already is no news: the member may have come back since.
+            let failed = known_status(ctx, node).is_some_and(|(_, status, _)| status == Status::Failed);
+            let said = if failed { LamportTime(ltime.0.saturating_add(1)) } else { ltime };
             self.on_leave_intent(ctx, node, said, ltime);
         }
         let others: Vec<_> = state.statuses.iter().filter(|(node, _)| !left.contains(node)).collect();

@@ -152,8 +152,12 @@ impl Serf {
             Ok(addrs) => {
                 // The resolver's order is kept; an address that it gives twice is contacted once.
                 let mut seen = alloc::collections::BTreeSet::new();
-                let fresh = addrs.iter().filter(|&&addr| seen.insert(addr)).take(limits::RESOLVED_MAX);
-                join.addrs.extend(fresh.map(|&addr| Addr(addr)));
+                join.addrs.extend(addrs.iter().filter(|&&addr| seen.insert(addr)).map(|&addr| Addr(addr)));
+                let over = join.addrs.len().saturating_sub(limits::RESOLVED_MAX);
+                join.addrs.truncate(limits::RESOLVED_MAX);
+                if over > 0 {
+                    ctx.dropped("addresses of one name", limits::RESOLVED_MAX, over as u64);
+                }
             }
             Err(ResolveError(reason)) => join.errors.push(JoinError::Resolve { host, reason }),
         }

@@ -253,6 +253,7 @@ impl Serf {
             self.on_swim_event(ctx, event);
         }
         self.announce_join(ctx);
+        self.arm_reconnect(ctx);
         reply(ctx, id, Reply::Rejoined);
     }
 

@@ -12,12 +12,23 @@ use crate::timers::TimerKind;
 use crate::types::Slot;
 
 impl Serf {
-    /// Looks for members to forget while there are any that could be.
+    /// Looks for what to forget one interval from now, unless a look is due sooner.
     pub(super) fn arm_reap(&self, ctx: &mut Ctx<'_>) {
-        let candidates = !(self.failed.is_empty() && self.left.is_empty() && self.intents.is_empty());
-        if candidates || ctx.table.has_tombstones() {
-            ctx.arm_if_idle(TimerKind::Reap, ctx.now + ctx.config.serf.reap_interval);
+        let soon = ctx.now + ctx.config.serf.reap_interval;
+        if ctx.timers.deadline(TimerKind::Reap).is_none_or(|at| at > soon) {
+            ctx.arm(TimerKind::Reap, soon);
         }
+    }
+
+    /// When the next thing is old enough to be forgotten; no look before it can find anything.
+    fn next_expiry(&self, ctx: &Ctx<'_>) -> Option<Time> {
+        let serf = &ctx.config.serf;
+        let since = |slot: &Slot| ctx.table.find(*slot).map(|member| member.status_since);
+        let failed = self.failed.iter().filter_map(since).map(|since| since + serf.reconnect_timeout);
+        let left = self.left.iter().filter_map(since).map(|since| since + serf.tombstone_timeout);
+        let intents = self.intents.values().map(|intent| intent.arrived + serf.recent_intent_timeout);
+        let tombstones = ctx.table.oldest_tombstone().map(|since| since + ctx.config.swim.tombstone);
+        failed.chain(left).chain(intents).chain(tombstones).min().map(Time::next)
     }
 
     pub(super) fn on_reap(&mut self, ctx: &mut Ctx<'_>) {
@@ -38,7 +49,9 @@ impl Serf {
         if let Some(before) = tombstones_end {
             ctx.table.retire(Time::ZERO + before);
         }
-        self.arm_reap(ctx);
+        if let Some(expiry) = self.next_expiry(ctx) {
+            ctx.arm(TimerKind::Reap, expiry.max(ctx.now + ctx.config.serf.reap_interval));
+        }
     }
 
     /// Forgets a member and says so.

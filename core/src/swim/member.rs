@@ -43,7 +43,7 @@ pub struct Member {
     pub last_event: Option<MemberEventKind>,
 }
 
-const _: () = assert!(size_of::<Member>() <= 72, "a member entry must stay small");
+const _: () = assert!(size_of::<Option<Member>>() <= 64, "a member entry must stay small");
 
 impl Member {
     /// What the failure detector believes; `None`: forgotten.
@@ -87,13 +87,31 @@ pub struct Table {
     cursor: usize,
     known: usize,
     me: Slot,
+    bounds: Bounds,
+    /// Tombstones that a bound has cost since [`Table::take_evicted`].
+    evicted: u64,
+}
+
+/// How much a table may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Entries, tombstones included.
+    pub members: usize,
+    /// Tombstones.
+    pub tombstones: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { members: limits::MEMBERS_MAX, tombstones: limits::TOMBSTONES_MAX }
+    }
 }
 
 const CHUNK: usize = 64;
 
 impl Table {
-    /// Makes a table that holds `me` alone, known to nobody yet.
-    pub fn new(key: HashKey, me: Arc<Identity>, now: Time) -> Self {
+    /// Makes a table of at most `bounds` that holds `me` alone, known to nobody yet.
+    pub fn new(key: HashKey, me: Arc<Identity>, now: Time, bounds: Bounds) -> Self {
         let mut table = Self {
             key,
             index: HashTable::new(),
@@ -106,9 +124,16 @@ impl Table {
             cursor: 0,
             known: 0,
             me: Slot(0),
+            bounds,
+            evicted: 0,
         };
         table.me = table.place(me, now);
         table
+    }
+
+    /// The key of the hash by which names are found.
+    pub const fn hash_key(&self) -> HashKey {
+        self.key
     }
 
     /// The node itself.
@@ -180,7 +205,7 @@ impl Table {
     /// Adds a forgotten entry for a new name; `None` if the table is full.
     pub fn insert(&mut self, identity: Arc<Identity>, now: Time) -> Option<Slot> {
         let held = self.chunks.len().saturating_mul(CHUNK).saturating_sub(self.free.len());
-        if held >= limits::MEMBERS_MAX && !self.free_oldest_tombstone() {
+        if held >= self.bounds.members && !self.evict() {
             return None;
         }
         Some(self.place(identity, now))
@@ -264,6 +289,10 @@ impl Table {
         if let Some(member) = self.find_mut(slot) {
             member.status = status;
             member.status_since = now;
+            // The time of a tombstone begins when the last layer has forgotten the member.
+            if member.state.is_none() && status == Status::None {
+                member.state_since = now;
+            }
         }
         self.note_tombstone(slot);
     }
@@ -274,8 +303,8 @@ impl Table {
         if member.state.is_none() && member.status == Status::None && slot != self.me {
             let key = (member.state_since, slot);
             self.tombstones.insert(key);
-            if self.tombstones.len() > limits::TOMBSTONES_MAX {
-                self.free_oldest_tombstone();
+            if self.tombstones.len() > self.bounds.tombstones {
+                self.evict();
             }
         }
     }
@@ -287,9 +316,21 @@ impl Table {
         }
     }
 
-    /// Whether an entry waits to be freed.
-    pub fn has_tombstones(&self) -> bool {
-        !self.tombstones.is_empty()
+    /// When the entry that waits longest to be freed was forgotten.
+    pub fn oldest_tombstone(&self) -> Option<Time> {
+        self.tombstones.first().map(|&(since, _)| since)
+    }
+
+    /// Frees the oldest tombstone before its time; false if there is none.
+    fn evict(&mut self) -> bool {
+        let done = self.free_oldest_tombstone();
+        self.evicted = self.evicted.saturating_add(u64::from(done));
+        done
+    }
+
+    /// Takes the number of tombstones that a bound has cost.
+    pub const fn take_evicted(&mut self) -> u64 {
+        core::mem::replace(&mut self.evicted, 0)
     }
 
     fn free_oldest_tombstone(&mut self) -> bool {
@@ -353,6 +394,7 @@ impl Table {
     /// Makes what a checkpoint leaves out: the index, and identities shared with others of the process.
     pub fn rebuild(&mut self, interner: &Interner) {
         self.index = HashTable::new();
+        interner.rekey(self.key);
         for member in self.chunks.iter_mut().flatten().flatten() {
             member.identity = interner.share((*member.identity).clone());
         }
@@ -463,4 +505,53 @@ fn hash_of(key: HashKey, chunks: &[Vec<Option<Member>>], slot: Slot) -> u64 {
     let (chunk, offset) = position(slot);
     let member = chunks.get(chunk).and_then(|chunk| chunk.get(offset)).and_then(Option::as_ref);
     member.map_or(0, |member| key.hash_one(&member.identity.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Seed;
+    use crate::types::{GossipAddr, Meta, Versions};
+    use alloc::format;
+
+    /// A table of `count` members, all of them alive.
+    fn table(count: usize) -> Table {
+        let identity = |number: usize| {
+            let name = Name::from(format!("n{number}").as_str());
+            let addr = GossipAddr::from_bytes(&[127, 0, 0, 1], 7946).expect("4 bytes");
+            Arc::new(Identity { name, addr, meta: Meta::default(), versions: Versions::CURRENT })
+        };
+        let mut rng = Rng::new(Seed::simulated(1));
+        let mut table = Table::new(HashKey(1, 2), identity(0), Time::ZERO, Bounds::default());
+        table.set_state(table.me(), Some(SwimState::Alive), Time::ZERO);
+        for number in 1..count {
+            let slot = table.insert(identity(number), Time::ZERO).expect("there is room");
+            table.set_state(slot, Some(SwimState::Alive), Time::ZERO);
+            table.enlist_for_probes(slot, &mut rng);
+        }
+        table
+    }
+
+    /// Bytes of the entries, and of the lists and the index, with the room in which they may still grow.
+    fn bytes(table: &Table) -> (usize, usize) {
+        let entries = table.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Option<Member>>()).sum();
+        let slots = table.live.capacity() + table.dead.capacity() + table.probe_order.capacity();
+        (entries, slots * size_of::<Slot>() + table.index.allocation_size())
+    }
+
+    #[test]
+    fn a_member_costs_64_bytes_and_its_places_in_the_lists_at_most_32() {
+        // Each is where a list or the index has just grown, and so has the most room to spare.
+        for count in [1_026, 1_793, 2_050, 3_585, 4_098, 7_169, 8_194, 10_000] {
+            let table = table(count);
+            let (entries, lists) = bytes(&table);
+            assert!(entries <= 64 * (count + CHUNK), "{count} members: {entries} bytes of entries");
+            assert!(lists <= 32 * count, "{count} members: {lists} bytes of lists");
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_member_is_kept_once_and_small() {
+        assert!(size_of::<Identity>() <= 72, "{} bytes", size_of::<Identity>());
+    }
 }

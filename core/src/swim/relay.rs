@@ -35,7 +35,7 @@ impl Swim {
 
     pub(super) fn on_indirect_ping(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, ask: &IndirectPing) {
         if self.relays.len() >= limits::RELAYS_MAX {
-            return;
+            return ctx.dropped("pings for others", limits::RELAYS_MAX, 1);
         }
         let originator = ask.source.as_ref().map_or(from, GossipAddr::socket_addr);
         let seq = self.next_seq();

@@ -58,7 +58,7 @@ impl Swim {
         let identity = ctx.config.interner.share(identity_of(&alive));
         match ctx.table.insert(identity, ctx.now) {
             Some(slot) => self.accept(ctx, slot, alive),
-            None => ctx.log(Log::Dropped("member table", limits::MEMBERS_MAX)),
+            None => ctx.dropped("member table", limits::MEMBERS_MAX, 1),
         }
     }
 
@@ -142,10 +142,7 @@ impl Swim {
         let accused = Accused { node: member.name().clone(), incarnation: member.incarnation, from };
         let rumour = Rumour { slot, kind: RumourKind::Suspicion(Some(ctx.table.me())) };
         if !ctx.queues.swim.contains(&rumour) {
-            let mut bytes = alloc::vec::Vec::new();
-            crate::wire::native::encode(&Message::Suspect(accused), &mut bytes);
-            ctx.queues.swim.push(rumour, bytes.into(), None);
-            ctx.arm_gossip();
+            ctx.push(rumour, &Message::Suspect(accused), None);
         }
     }
 
@@ -236,6 +233,9 @@ impl Swim {
         let me = ctx.table.me();
         let member = ctx.table.find_mut(slot)?;
         if accused.incarnation < member.incarnation {
+            if slot == me {
+                self.repeat_self(ctx);
+            }
             return None;
         }
         // Our own incarnation is raised by the refutation alone.
@@ -243,6 +243,19 @@ impl Swim {
             member.incarnation = accused.incarnation;
         }
         Some((slot, member.state()?))
+    }
+
+    /// Somebody accuses us in an old incarnation: it has missed our answer, which is said again, once per probe
+    /// interval. Without it a suspicion goes on although its subject answers every ping.
+    fn repeat_self(&self, ctx: &mut Ctx<'_>) {
+        let (now, interval, me) = (ctx.now, ctx.config.swim.probe_interval, ctx.table.me());
+        let Some(own) = ctx.table.find_mut(me) else { return };
+        let recent = own.accused_at.is_some_and(|last| now.since(last) < interval);
+        if recent || self.leaving || ctx.queues.swim.contains(&Rumour::state(me)) {
+            return;
+        }
+        own.accused_at = Some(now);
+        self.speak_for_self(ctx);
     }
 
     /// Answers an accusation: the own incarnation goes past the accused one (protocol.md 1.7, refute).
@@ -255,7 +268,7 @@ impl Swim {
     }
 
     /// Queues our alive message with the current incarnation, under our name (U-12).
-    pub(super) fn speak_for_self(&mut self, ctx: &mut Ctx<'_>) {
+    pub(super) fn speak_for_self(&self, ctx: &mut Ctx<'_>) {
         let (me, incarnation) = (ctx.table.me(), self.incarnation);
         let Some(member) = ctx.table.find_mut(me) else { return };
         member.incarnation = incarnation;

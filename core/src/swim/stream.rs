@@ -112,6 +112,7 @@ impl Streams {
     fn open(&mut self, ctx: &mut Ctx<'_>, to: SocketAddr, role: Role, deadline: Time) -> Option<StreamId> {
         let ours = self.open.keys().filter(|id| id.is_ours()).count();
         if ours >= limits::STREAMS_OUT_MAX {
+            ctx.dropped("outbound streams", limits::STREAMS_OUT_MAX, 1);
             return None;
         }
         self.opened = self.opened.saturating_add(1);
@@ -139,7 +140,7 @@ impl Streams {
         let inbound = self.open.keys().filter(|id| !id.is_ours()).count();
         if inbound >= limits::STREAMS_IN_MAX || id.is_ours() || self.open.contains_key(&id) {
             ctx.out.push(Output::Stream { activity: Activity::Stream, id, action: StreamAction::Abort });
-            ctx.log(Log::Dropped("inbound streams", limits::STREAMS_IN_MAX));
+            ctx.dropped("inbound streams", limits::STREAMS_IN_MAX, 1);
             return;
         }
         ctx.log(Log::StreamFrom(from));
@@ -170,9 +171,7 @@ impl Streams {
         }
         stream.received.extend_from_slice(bytes);
         self.held = self.held.saturating_add(bytes.len());
-        if self.held > limits::STREAMS_BYTES_MAX {
-            self.shed(ctx);
-        }
+        self.shed(ctx);
         let Some(stream) = self.open.get(&id) else { return StreamStep::Done };
         let theirs = matches!(stream.role, Role::Inbound);
         match native::open_stream(&stream.received, ctx.envelope(), theirs) {
@@ -308,18 +307,24 @@ impl Streams {
         }
     }
 
-    /// Over the bound for all streams: the newest stream of the address that holds most goes.
+    /// While the bound for all streams is exceeded, the newest stream of the address that holds most goes.
     fn shed(&mut self, ctx: &mut Ctx<'_>) {
+        while self.held > limits::STREAMS_BYTES_MAX
+            && let Some(newest) = self.greediest()
+        {
+            ctx.dropped("bytes of all streams", limits::STREAMS_BYTES_MAX, 1);
+            self.end(ctx, newest, ExchangeError::Busy, Some(StreamAction::Abort));
+        }
+    }
+
+    fn greediest(&self) -> Option<StreamId> {
         let mut holders: BTreeMap<core::net::IpAddr, (usize, StreamId)> = BTreeMap::new();
         for (&id, stream) in &self.open {
             let holder = holders.entry(stream.peer.ip()).or_insert((0, id));
             holder.0 = holder.0.saturating_add(stream.received.len());
             holder.1 = id;
         }
-        if let Some(&(_, newest)) = holders.values().max() {
-            ctx.log(Log::Dropped("bytes of all streams", limits::STREAMS_BYTES_MAX));
-            self.end(ctx, newest, ExchangeError::Busy, Some(StreamAction::Abort));
-        }
+        holders.values().max().map(|&(_, newest)| newest)
     }
 
     /// Checks that every stream has its deadline and that the bytes add up.

@@ -85,6 +85,21 @@ fn suspect_self_is_refuted_past_the_accusation() {
 }
 
 #[test]
+fn suspect_self_in_an_old_incarnation_is_answered_again_once_per_interval() {
+    let mut lone = knowing(SwimState::Alive);
+    lone.hear(2, &[Message::Suspect(accused(0, 3, 2))]);
+    lone.wait(Duration::from_secs(3));
+    lone.sent();
+    for answered in [true, false] {
+        lone.hear(2, &[Message::Suspect(accused(0, 3, 2))]);
+        assert_eq!(lone.gossips(&own_alive(4)), answered);
+        lone.wait(Duration::from_millis(200));
+        lone.sent();
+    }
+    assert_eq!(lone.belief(0), Some((SwimState::Alive, 4)), "the incarnation stands");
+}
+
+#[test]
 fn suspect_about_alive_starts_the_suspicion_raises_the_incarnation_and_is_passed_on() {
     for incarnation in [5, 8] {
         let mut lone = knowing(SwimState::Alive);

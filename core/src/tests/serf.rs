@@ -140,6 +140,40 @@ fn u22_lamport_times_stand_still_in_an_idle_cluster_with_a_tombstone() {
 }
 
 #[test]
+fn u22_a_leave_that_was_applied_is_no_news_about_who_has_come_back() {
+    let mut cluster = Cluster::joined(3, |_| ());
+    cluster.command(2, Command::Leave);
+    cluster.run(10 * SECOND);
+    // n1 hears nothing of the return, and then tells n0 what it believes.
+    cluster.cut(&[1], &[0, 2]);
+    cluster.command(2, Command::Rejoin);
+    cluster.join(2, 0);
+    cluster.run(3 * SECOND);
+    cluster.heal();
+    cluster.join(1, 0);
+    cluster.run(60 * SECOND);
+    for number in 0..3 {
+        assert_eq!(cluster.status(number, 2), Some(Status::Alive), "at node {number}");
+    }
+}
+
+#[test]
+fn who_comes_back_reconnects_to_those_that_failed_meanwhile() {
+    let mut cluster = Cluster::joined(3, |_| ());
+    cluster.command(0, Command::Leave);
+    cluster.run(10 * SECOND);
+    cluster.cut(&[0], &[1, 2]);
+    cluster.run(40 * SECOND);
+    cluster.command(0, Command::Rejoin);
+    cluster.run(10 * SECOND);
+    cluster.heal();
+    cluster.run(120 * SECOND);
+    for number in 1..3 {
+        assert_eq!(cluster.status(number, 0), Some(Status::Alive), "at node {number}");
+    }
+}
+
+#[test]
 fn failed_and_left_members_are_reaped_after_their_times_and_only_then() {
     let mut lone = with_peer(|config| {
         config.serf.reconnect_timeout = 60 * SECOND;

@@ -28,7 +28,7 @@ mod frame;
 
 pub use frame::{
     MAGIC, PART_OVERHEAD, Packet, VERSION, open_packet, open_packet_with, open_stream, packet_overhead, seal_packet,
-    seal_stream,
+    seal_parts, seal_stream,
 };
 
 /// Appends one message.

@@ -1,13 +1,15 @@
 //! Several agents that find, lose and leave each other.
 
+use std::io::{self, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::sync::{Arc, Condvar, Mutex};
 
 use villein_core::log::Level;
 use villein_core::types::JoinTarget;
 use villein_runtime_mio::{AgentOptions, Exit, Signal};
 
 use crate::client::{Value, map, text};
-use crate::support::Running;
+use crate::support::{Output, PATIENCE, Running};
 
 /// Joins `first` at the start.
 fn join(first: &Running) -> impl Fn(&mut AgentOptions) {
@@ -87,7 +89,7 @@ fn junk_on_every_socket_disturbs_nobody() {
         junk.send_to(&bytes, one.gossip).expect("is sent");
         let mut stream = TcpStream::connect(one.gossip).expect("connects");
         // The agent may close it first.
-        let _ = std::io::Write::write_all(&mut stream, &bytes);
+        let _ = stream.write_all(&bytes);
     }
     let two = Running::start("n2", "127.0.93.2", join(&one));
     for agent in [&one, &two] {
@@ -123,4 +125,50 @@ fn a_join_by_rpc_says_how_many_were_reached_and_who_was_not() {
         "{error}"
     );
     assert_eq!(client.next().expect("a body").field("Num").int(), 0);
+}
+
+/// Output that stops the agent's only thread in the middle of a line, for as long as it is told to.
+#[derive(Clone, Default)]
+struct Stalling {
+    output: Output,
+    stalled: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Stalling {
+    fn set(&self, stalled: bool) {
+        *self.stalled.0.lock().expect("no panic") = stalled;
+        self.stalled.1.notify_all();
+    }
+}
+
+impl Write for Stalling {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let stalled = self.stalled.0.lock().expect("no panic");
+        let (_guard, result) =
+            self.stalled.1.wait_timeout_while(stalled, PATIENCE, |stalled| *stalled).expect("no panic");
+        assert!(!result.timed_out(), "nobody ends the stall");
+        self.output.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_agent_that_stalls_suspects_nobody_when_it_goes_on() {
+    let sink = Stalling::default();
+    let one = Running::start("n1", "127.0.94.11", |options| options.sink = Box::new(sink.clone()));
+    let two = Running::start("n2", "127.0.94.12", join(&one));
+    two.wait_for_members(&[("n1", "alive"), ("n2", "alive")]);
+    sink.output.wait_for("EventMemberJoin: n2");
+    sink.set(true);
+    // The line about the new client is the one that stalls.
+    let _client = TcpStream::connect(one.rpc).expect("connects");
+    two.output.wait_for("[INFO] memberlist: Suspect n1 has failed");
+    sink.set(false);
+    sink.output.wait_for("[WARN] memberlist: Refuting a suspect message (from: n2)");
+    two.wait_for_members(&[("n1", "alive"), ("n2", "alive")]);
+    let log = sink.output.text();
+    assert!(!log.contains("Suspect n2"), "what had come meanwhile counts as having come in time:\n{log}");
 }

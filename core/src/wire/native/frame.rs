@@ -63,8 +63,22 @@ pub const fn packet_overhead(envelope: Envelope<'_>) -> usize {
 /// If there are more than [`limits::PARTS_MAX`] parts, if one is empty or longer than a datagram, or if the label is
 /// longer than [`limits::LABEL_BYTES_MAX`]: the sender packs by those bounds.
 pub fn seal_packet(parts: &[&[u8]], envelope: Envelope<'_>, nonce: [u8; 12]) -> Box<[u8]> {
-    assert!(parts.len() <= limits::PARTS_MAX, "a packet of {} parts", parts.len());
-    let body = parts.iter().fold(0_usize, |sum, part| sum.saturating_add(PART_OVERHEAD).saturating_add(part.len()));
+    seal_parts(parts.iter().copied(), envelope, nonce)
+}
+
+/// Seals a packet like [`seal_packet`], of parts that stand in no slice.
+///
+/// # Panics
+/// As [`seal_packet`] does.
+pub fn seal_parts<'a>(
+    parts: impl Iterator<Item = &'a [u8]> + Clone,
+    envelope: Envelope<'_>,
+    nonce: [u8; 12],
+) -> Box<[u8]> {
+    let (count, body) = parts.clone().fold((0_usize, 0_usize), |(count, body), part| {
+        (count.saturating_add(1), body.saturating_add(PART_OVERHEAD).saturating_add(part.len()))
+    });
+    assert!(count <= limits::PARTS_MAX, "a packet of {count} parts");
     let mut out = Vec::with_capacity(packet_overhead(envelope).saturating_add(body));
     push_label(envelope.label, &mut out);
     let sealer = envelope.keyring.sealer();

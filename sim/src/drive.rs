@@ -1,0 +1,159 @@
+//! The driver of a simulated process: it performs what a node puts out, exactly as the runtime does.
+
+use std::net::SocketAddr;
+
+use villein_core::command::{Command, Reply};
+use villein_core::event::Event;
+use villein_core::io::{Activity, RequestId, ResolveError};
+use villein_core::{Output, Stimulus};
+
+use crate::host::{Gate, Pending, Waiting};
+use crate::network::host_at;
+use crate::report::Entry;
+use crate::scenario::{Answer, HostId};
+use crate::world::{Happening, World};
+
+impl World<'_> {
+    /// Does what a node wants done, as the runtime does.
+    pub(crate) fn perform(&mut self, host: HostId, output: Output) {
+        match output {
+            Output::Datagram { activity, .. } | Output::Stream { activity, .. } if self.is_shut(host, activity) => {
+                self.faults.stalled += 1;
+                self.hosts[host.index()].parked.push(output);
+            }
+            Output::Datagram { to, bytes, .. } => self.send(host, to, bytes),
+            Output::Stream { id, action, .. } => self.stream_action(host, id, action),
+            Output::Resolve { id, host: question } => {
+                let life = self.hosts[host.index()].life;
+                let after = 1_000_000 + self.schedule.below(4_000_000);
+                self.push(after, Happening::Look { host, life, id, name: question.name, port: question.port });
+            }
+            Output::Event(event) => self.event(host, *event),
+            Output::Reply { id, reply } => self.reply(host, id, &reply),
+            Output::Persist { id, record } => {
+                let life = self.hosts[host.index()].life;
+                let after = 1_000_000 + self.schedule.below(9_000_000);
+                self.push(after, Happening::Stored { host, life, id, record });
+            }
+            Output::Log(log) => {
+                self.judge.log(self.now - self.zero, host, &log);
+                if self.scenario.logs.is_some_and(|least| log.level() >= least) {
+                    let text = format!("[{}] {log}", log.level());
+                    self.note(Entry::Log { host, text });
+                }
+            }
+        }
+    }
+
+    /// Whether a gate holds the activity back; its first try tells the node so.
+    fn is_shut(&mut self, host: HostId, activity: Activity) -> bool {
+        let place = &self.hosts[host.index()];
+        let (gate, life) = (place.gates[activity.index()], place.life);
+        if gate == Gate::Closed {
+            self.push(0, Happening::Stalled { host, life, activity });
+        }
+        gate != Gate::Open
+    }
+
+    /// A gate opens: what it held goes out, and the activity goes on.
+    pub(crate) fn open_gate(&mut self, host: HostId, activity: Activity) {
+        let place = &mut self.hosts[host.index()];
+        let gate = std::mem::take(&mut place.gates[activity.index()]);
+        let parked = std::mem::take(&mut place.parked);
+        for output in parked {
+            self.perform_parked(host, activity, output);
+        }
+        if gate == Gate::Stalled {
+            self.input_now(host, Stimulus::Resumed { activity });
+        }
+    }
+
+    fn perform_parked(&mut self, host: HostId, opened: Activity, output: Output) {
+        match output {
+            Output::Datagram { activity, .. } | Output::Stream { activity, .. } if activity != opened => {
+                self.hosts[host.index()].parked.push(output);
+            }
+            other => self.perform(host, other),
+        }
+    }
+
+    fn send(&mut self, from: HostId, to: SocketAddr, bytes: Box<[u8]>) {
+        let Some(to) = host_at(to, self.hosts.len()) else {
+            self.faults.undeliverable += 1;
+            return;
+        };
+        let fate = self.network.packet(from, to, &mut self.faults);
+        if let Some(after) = fate.second {
+            self.push(after, Happening::Packet { from, to, bytes: bytes.clone() });
+        }
+        if let Some(after) = fate.first {
+            let mut bytes = bytes;
+            if fate.corrupt {
+                self.network.corrupt(&mut bytes, &mut self.faults);
+            }
+            self.push(after, Happening::Packet { from, to, bytes });
+        }
+    }
+
+    pub(crate) fn look_up(&self, name: &str, port: u16) -> Result<Box<[SocketAddr]>, ResolveError> {
+        match self.dns.get(name) {
+            Some(Answer::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
+            Some(Answer::Error(text)) => Err(ResolveError(text.clone())),
+            None => Err(ResolveError(format!("lookup {name}: no such host"))),
+        }
+    }
+
+    fn event(&mut self, host: HostId, event: Event) {
+        match event {
+            Event::Members { kind, members } => {
+                let own = self.hosts[host.index()].name.clone();
+                for member in &members {
+                    if let Err(broken) = self.checkers.event(host, kind, &member.name, member.status) {
+                        self.fail(Some(host), broken);
+                    }
+                    self.judge.event(self.now - self.zero, host, kind, &member.name);
+                    if member.name != own {
+                        self.note(Entry::Member { host, kind, name: member.name.to_string() });
+                    }
+                }
+            }
+            Event::Shutdown(reason) => {
+                let life = self.hosts[host.index()].life;
+                self.judge.shutdown(self.now - self.zero, host);
+                self.note(Entry::Shutdown { host, reason });
+                self.push(0, Happening::Stop { host, life });
+            }
+        }
+    }
+
+    /// Gives a command to a process; `text` is what the timeline calls it.
+    pub(crate) fn command(&mut self, host: HostId, text: String, stay: bool, command: Command) {
+        if self.hosts[host.index()].node.is_none() {
+            return self.note(Entry::Reply { host, text: format!("{text}: no process runs") });
+        }
+        let until = self.now.saturating_add(self.patience(host, &command));
+        let place = &mut self.hosts[host.index()];
+        let (id, life) = (RequestId(place.requests), place.life);
+        place.requests += 1;
+        place.pending.insert(id, Pending { text, stay, until });
+        self.arrive(host, life, Waiting::Command { id, command });
+    }
+
+    fn reply(&mut self, host: HostId, id: RequestId, reply: &Reply) {
+        if let Err(broken) = self.checkers.reply(host, id) {
+            self.fail(Some(host), broken);
+        }
+        let life = self.hosts[host.index()].life;
+        let Some(pending) = self.hosts[host.index()].pending.remove(&id) else { return };
+        let text = format!("{}: {}", pending.text, crate::report::answer(reply));
+        self.note(Entry::Reply { host, text });
+        if *reply == Reply::Left && !pending.stay {
+            self.push(0, Happening::Stop { host, life });
+        }
+    }
+
+    /// Adds to the timeline.
+    pub(crate) fn note(&mut self, entry: Entry) {
+        self.timeline.add(self.now - self.zero, entry);
+    }
+}

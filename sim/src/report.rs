@@ -1,0 +1,385 @@
+//! What a person or a program reads: header, timeline, counters, digest, verdict.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use villein_core::command::{JoinError, Reply};
+use villein_core::event::{MemberEventKind, ShutdownReason};
+use villein_core::types::JoinTarget;
+
+use crate::play::{Outcome, Verdict};
+use crate::scenario::{HostId, Scenario, Start, Verb};
+use crate::units::Seconds;
+
+/// The timeline keeps so many entries; a run of a thousand nodes has a million, and nobody reads them.
+const ENTRIES_MAX: usize = 20_000;
+/// The text shows so many lines.
+const LINES_MAX: usize = 200;
+/// A list of nodes is shown up to this length.
+const NAMES_MAX: usize = 8;
+
+/// Something that the timeline tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A step of the scenario.
+    Step {
+        /// What it does.
+        text: String,
+    },
+    /// A node tells of a member.
+    Member {
+        /// Which node.
+        host: HostId,
+        /// What happened.
+        kind: MemberEventKind,
+        /// To whom.
+        name: String,
+    },
+    /// A command was answered.
+    Reply {
+        /// Where.
+        host: HostId,
+        /// Command and answer.
+        text: String,
+    },
+    /// A node asked to be stopped.
+    Shutdown {
+        /// Which one.
+        host: HostId,
+        /// Why.
+        reason: ShutdownReason,
+    },
+    /// A log line of the level that the scenario asks for, or above it.
+    Log {
+        /// Whose.
+        host: HostId,
+        /// Level and text.
+        text: String,
+    },
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    entries: Vec<(u64, Entry)>,
+    left_out: usize,
+}
+
+impl Timeline {
+    pub(crate) const fn new() -> Self {
+        Self { entries: Vec::new(), left_out: 0 }
+    }
+
+    pub(crate) fn add(&mut self, at: u64, entry: Entry) {
+        if self.entries.len() < ENTRIES_MAX {
+            self.entries.push((at, entry));
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.left_out = 0;
+    }
+
+    /// Every entry with its time in nanoseconds.
+    pub fn entries(&self) -> &[(u64, Entry)] {
+        &self.entries
+    }
+
+    /// The lines of the text: events that several nodes have within one hundredth of a second stand together.
+    fn lines(&self, scenario: &Scenario) -> Vec<String> {
+        let mut lines = Vec::new();
+        for moment in self.entries.chunk_by(|(one, _), (other, _)| one / 10_000_000 == other / 10_000_000) {
+            let at = Seconds(moment[0].0);
+            let mut group: Vec<(MemberEventKind, &str, Vec<HostId>)> = Vec::new();
+            let mut rest = Vec::new();
+            for (_, entry) in moment {
+                match entry {
+                    Entry::Step { text } => rest.push(text.clone()),
+                    Entry::Reply { host, text } | Entry::Log { host, text } => {
+                        rest.push(format!("{}: {text}", scenario.name(*host)));
+                    }
+                    Entry::Shutdown { host, reason } => {
+                        rest.push(format!("{}: asks to be stopped ({})", scenario.name(*host), why(*reason)));
+                    }
+                    Entry::Member { host, kind, name } => {
+                        match group.iter_mut().find(|(other, about, _)| other == kind && about == name) {
+                            Some((.., hosts)) => hosts.push(*host),
+                            None => group.push((*kind, name, vec![*host])),
+                        }
+                    }
+                }
+            }
+            let mut merged: BTreeMap<(MemberEventKind, Vec<HostId>), Vec<&str>> = BTreeMap::new();
+            for (kind, name, mut who) in group {
+                who.sort();
+                merged.entry((kind, who)).or_default().push(name);
+            }
+            let members = merged
+                .iter()
+                .map(|((kind, who), names)| format!("{}: {} {}", hosts(scenario, who), short(names), word(*kind)));
+            lines.extend(rest.into_iter().chain(members).map(|text| format!("{at:>9}  {text}")));
+        }
+        lines
+    }
+}
+
+/// The whole report as text; the last line of a failed run is the command that repeats it.
+pub fn text(scenario: &Scenario, outcome: &Outcome) -> String {
+    let mut text = header(scenario, outcome.seed);
+    let lines = outcome.timeline.lines(scenario);
+    for line in lines.iter().take(LINES_MAX) {
+        let _ = writeln!(text, "{line}");
+    }
+    let left_out = lines.len().saturating_sub(LINES_MAX) + outcome.timeline.left_out;
+    if left_out > 0 {
+        let _ = writeln!(text, "           … {left_out} more; --format=json has more of them");
+    }
+    let _ = writeln!(text, "\nfaults    {}", outcome.faults.line());
+    for warning in &outcome.warnings {
+        let _ = writeln!(text, "{warning}");
+    }
+    let _ = writeln!(text, "digest    {}", outcome.digest);
+    for line in findings(scenario, outcome) {
+        let _ = writeln!(text, "{line}");
+    }
+    let _ = writeln!(text, "{}", verdict(outcome));
+    if outcome.verdict != Verdict::AsExpected {
+        let _ = writeln!(text, "{}", repeat(scenario, outcome.seed));
+    }
+    text
+}
+
+/// The whole report as JSON, one object a line.
+pub fn json(scenario: &Scenario, outcome: &Outcome) -> String {
+    let end = scenario.until;
+    let mut lines = vec![json!({
+        "t_ns": 0, "kind": "run", "scenario": scenario.file, "title": scenario.title, "seed": outcome.seed,
+        "nodes": scenario.nodes.len(), "profile": scenario.profile.to_string(), "start": start(scenario.start),
+        "encrypt": scenario.encrypt, "until_ns": end,
+    })];
+    lines.extend(outcome.timeline.entries.iter().map(|(at, entry)| entry_json(scenario, *at, entry)));
+    lines.push(outcome.faults.json(end));
+    lines.extend(outcome.warnings.iter().map(|warning| json!({ "t_ns": end, "kind": "warning", "text": warning })));
+    lines.push(json!({ "t_ns": end, "kind": "digest", "digest": outcome.digest.to_string() }));
+    for unmet in &outcome.unmet {
+        lines.push(json!({
+            "t_ns": unmet.at, "kind": "unmet", "file": scenario.file, "line": unmet.line,
+            "expected": unmet.expected, "seen": unmet.seen,
+        }));
+    }
+    if let Some((at, host, broken)) = &outcome.broken {
+        lines.push(json!({
+            "t_ns": at, "kind": "broken", "node": host.map(|host| scenario.name(host)),
+            "rule": broken.rule, "seen": broken.seen,
+        }));
+    }
+    let mut last = json!({
+        "t_ns": end, "kind": "verdict", "as_expected": outcome.verdict == Verdict::AsExpected,
+        "text": verdict(outcome), "expectations": outcome.met + outcome.unmet.len(), "inputs": outcome.inputs,
+    });
+    if outcome.verdict != Verdict::AsExpected {
+        last["repeat"] = repeat(scenario, outcome.seed).into();
+    }
+    lines.push(last);
+    lines.iter().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "{line}");
+        text
+    })
+}
+
+fn entry_json(scenario: &Scenario, at: u64, entry: &Entry) -> Value {
+    let node = |host: &HostId| scenario.name(*host).to_owned();
+    match entry {
+        Entry::Step { text } => json!({ "t_ns": at, "kind": "step", "text": text }),
+        Entry::Member { host, kind, name } => {
+            json!({ "t_ns": at, "kind": kind.to_string(), "node": node(host), "member": name })
+        }
+        Entry::Reply { host, text } => json!({ "t_ns": at, "kind": "reply", "node": node(host), "text": text }),
+        Entry::Shutdown { host, reason } => {
+            json!({ "t_ns": at, "kind": "shutdown", "node": node(host), "reason": why(*reason) })
+        }
+        Entry::Log { host, text } => json!({ "t_ns": at, "kind": "log", "node": node(host), "text": text }),
+    }
+}
+
+/// The command that repeats a run.
+pub fn repeat(scenario: &Scenario, seed: u64) -> String {
+    format!("cargo run --release -p villein-sim -- run {} --seed {seed}", scenario.file)
+}
+
+fn header(scenario: &Scenario, seed: u64) -> String {
+    let title = if scenario.title.is_empty() { String::new() } else { format!(" ({})", scenario.title) };
+    let count = scenario.nodes.len();
+    let sealed = if scenario.encrypt { "encrypted" } else { "plain" };
+    format!(
+        "scenario  {}{title}\nseed      {seed}\noptions   {}, {count} node{}, start {}, {sealed}, until {}\n\n",
+        scenario.file,
+        scenario.profile,
+        if count == 1 { "" } else { "s" },
+        start(scenario.start),
+        Seconds(scenario.until),
+    )
+}
+
+const fn start(start: Start) -> &'static str {
+    match start {
+        Start::Join => "join",
+        Start::Joined => "joined",
+        Start::Apart => "apart",
+    }
+}
+
+fn findings(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
+    let mut lines: Vec<String> = outcome
+        .unmet
+        .iter()
+        .map(|unmet| {
+            format!(
+                "{}:{}: at {} expected {}; {}",
+                scenario.file,
+                unmet.line,
+                Seconds(unmet.at),
+                unmet.expected,
+                unmet.seen
+            )
+        })
+        .collect();
+    if let Some((at, host, broken)) = &outcome.broken {
+        let node = host.map_or_else(String::new, |host| format!(" at {}", scenario.name(host)));
+        lines.push(format!("broken rule: at {}{node}: {broken}", Seconds(*at)));
+    }
+    if let Verdict::Differs { from, first } = &outcome.verdict {
+        lines.push(format!(
+            "two plays of one seed differ within the second that ends at {}",
+            Seconds(from.0 + 1_000_000_000)
+        ));
+        lines.extend(
+            first.iter().flat_map(|(one, other)| [format!("  first play:  {one}"), format!("  second play: {other}")]),
+        );
+    }
+    lines
+}
+
+fn verdict(outcome: &Outcome) -> String {
+    let all = outcome.met + outcome.unmet.len();
+    let plural = if all == 1 { "" } else { "s" };
+    match &outcome.verdict {
+        Verdict::AsExpected => {
+            format!("ok        {all} expectation{plural} met, every rule held, played twice")
+        }
+        Verdict::Failed if outcome.broken.is_some() => "FAILED    a rule of the protocol is broken".to_owned(),
+        Verdict::Failed => format!("FAILED    {} of {all} expectation{plural} not met", outcome.unmet.len()),
+        Verdict::Differs { .. } => {
+            "FAILED    the run is not deterministic, or a checkpoint does not hold everything".to_owned()
+        }
+    }
+}
+
+const fn word(kind: MemberEventKind) -> &'static str {
+    match kind {
+        MemberEventKind::Join => "joined",
+        MemberEventKind::Leave => "left",
+        MemberEventKind::Failed => "failed",
+        MemberEventKind::Update => "updated",
+        MemberEventKind::Reap => "forgotten",
+    }
+}
+
+const fn why(reason: ShutdownReason) -> &'static str {
+    match reason {
+        ShutdownReason::RetryJoinExhausted => "retry-join exhausted",
+    }
+}
+
+/// An answer in a few words.
+pub(crate) fn answer(reply: &Reply) -> String {
+    match reply {
+        Reply::Joined { contacted, errors } if errors.is_empty() => format!("contacted {contacted}"),
+        Reply::Joined { contacted, errors } => {
+            let errors: Vec<String> = errors.iter().map(JoinError::to_string).collect();
+            format!("contacted {contacted}; {}", errors.join("; "))
+        }
+        Reply::Left => "has left".to_owned(),
+        Reply::Rejoined => "is a member again".to_owned(),
+        Reply::ForceLeft => "done".to_owned(),
+        Reply::Failed(error) => format!("refused: {error}"),
+    }
+}
+
+/// Names of hosts, shortened where there are many.
+pub(crate) fn hosts(scenario: &Scenario, hosts: &[HostId]) -> String {
+    let names: Vec<&str> = hosts.iter().map(|host| scenario.name(*host)).collect();
+    short(&names)
+}
+
+fn short(names: &[&str]) -> String {
+    if names.len() <= NAMES_MAX {
+        return names.join(",");
+    }
+    format!("{},… ({})", names[..2].join(","), names.len())
+}
+
+/// Join targets; a host's address is shown as its name.
+pub(crate) fn targets(scenario: &Scenario, targets: &[JoinTarget]) -> String {
+    let shown: Vec<String> = targets
+        .iter()
+        .map(|target| {
+            let text = target.to_string();
+            let host = text.parse().ok().and_then(|addr| crate::network::host_at(addr, scenario.nodes.len()));
+            host.map_or(text, |host| scenario.name(host).to_owned())
+        })
+        .collect();
+    shown.join(",")
+}
+
+/// A step in a few words; commands are told by their replies instead.
+pub(crate) fn verb(scenario: &Scenario, verb: &Verb) -> Option<String> {
+    let named = |list: &[HostId]| hosts(scenario, list);
+    let groups = |groups: &[Vec<HostId>]| groups.iter().map(|group| named(group)).collect::<Vec<_>>().join(" | ");
+    Some(match verb {
+        Verb::Cut { groups: list, reset } => {
+            format!("cut {}{}", groups(list), if *reset { ", streams are reset" } else { "" })
+        }
+        Verb::CutOneWay { from, to } => format!("cut {} -> {}", named(from), named(to)),
+        Verb::Heal(None) => "heal all".to_owned(),
+        Verb::Heal(Some(list)) => format!("heal {}", groups(list)),
+        Verb::Crash { nodes, power } => format!("crash {}{}", named(nodes), if *power { " (power)" } else { "" }),
+        Verb::Restart { nodes, disk, .. } => {
+            format!("restart {}{}", named(nodes), if *disk { "" } else { " with an empty disk" })
+        }
+        Verb::Pause(nodes) => format!("pause {}", named(nodes)),
+        Verb::Resume(nodes) => format!("resume {}", named(nodes)),
+        Verb::Link(rule) => {
+            let end = |list: &Option<Vec<HostId>>| list.as_ref().map_or_else(|| "all".to_owned(), |list| named(list));
+            format!("link {} {} {}", end(&rule.from), if rule.both { "<->" } else { "->" }, end(&rule.to))
+        }
+        Verb::Dns(answers) => {
+            let parts: Vec<String> = answers.iter().map(|(name, answer)| format!("{name} = {}", dns(answer))).collect();
+            format!("dns {}", parts.join(", "))
+        }
+        Verb::Stall { nodes, activities } => format!("stall {} ({})", named(nodes), activity_names(activities)),
+        Verb::Unstall { nodes, activities } => format!("unstall {} ({})", named(nodes), activity_names(activities)),
+        Verb::Join { .. } | Verb::Leave { .. } | Verb::Rejoin(_) | Verb::ForceLeave { .. } => return None,
+    })
+}
+
+fn dns(answer: &crate::scenario::Answer) -> String {
+    match answer {
+        crate::scenario::Answer::Addresses(ips) => {
+            let ips: Vec<String> = ips.iter().map(ToString::to_string).collect();
+            format!("[{}]", ips.join(" "))
+        }
+        crate::scenario::Answer::Error(text) => format!("\"{text}\""),
+    }
+}
+
+fn activity_names(activities: &[villein_core::Activity]) -> String {
+    if activities.len() == 7 {
+        return "all".to_owned();
+    }
+    activities.iter().map(|activity| format!("{activity:?}").to_lowercase()).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,482 @@
+//! The world: a heap of (time, order, happening), the hosts, and the one place where a node is handed its input.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BinaryHeap};
+
+use villein_core::identity::Interner;
+use villein_core::io::{Activity, Deadline, Persist, PersistId, ResolveId, StreamError, StreamEvent};
+use villein_core::types::Name;
+use villein_core::{Input, Node, Output, Saved, Stimulus, Time};
+
+use crate::checkers::{Broken, Checkers};
+use crate::draw::{Draw, Purpose};
+use crate::faults::Faults;
+use crate::host::{self, Clock, Down, Gate, Heard, Host, TURN, Waiting};
+use crate::judge::Judge;
+use crate::network::Network;
+use crate::report::Timeline;
+use crate::scenario::{Answer, HostId, Link, Scenario, Start};
+use crate::streams::Streams;
+use crate::trace::Trace;
+
+/// How long a turn of a process that catches up takes: 64 packets at 30 µs (protocol.md 4.6).
+const TURN_TIME: u64 = 2_000_000;
+/// Up to which size every member list is checked after every input.
+const SMALL: usize = 16;
+
+/// Something that happens at a time.
+pub(crate) enum Happening {
+    /// The host starts.
+    Start(HostId),
+    /// A process that has joined nobody joins the first.
+    FirstJoin(HostId),
+    /// A node's deadline may have come.
+    Wake(HostId),
+    /// A datagram arrives.
+    Packet { from: HostId, to: HostId, bytes: Box<[u8]> },
+    /// The first segment of one way of a stream may arrive.
+    Segment { number: u64, side: usize },
+    /// Both ends of a stream hear that it is gone.
+    Broken { number: u64, error: StreamError },
+    /// Something comes from the host itself.
+    Arrive { host: HostId, life: u32, waiting: Waiting },
+    /// A name has been looked up.
+    Look { host: HostId, life: u32, id: ResolveId, name: String, port: u16 },
+    /// A record has reached the disk.
+    Stored { host: HostId, life: u32, id: PersistId, record: Box<Persist> },
+    /// A node hears that an activity's gate is closed.
+    Stalled { host: HostId, life: u32, activity: Activity },
+    /// A process that catches up takes its next turn.
+    Drain { host: HostId, life: u32 },
+    /// A process ends on its own.
+    Stop { host: HostId, life: u32 },
+    /// A step of the scenario.
+    Step(usize),
+    /// An expectation's time has come: its window opens or it is judged.
+    Judge { expect: usize, verdict: bool },
+}
+
+struct Scheduled {
+    at: u64,
+    order: u64,
+    what: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    /// The earliest is the greatest, because the heap gives out the greatest.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.order).cmp(&(self.at, self.order))
+    }
+}
+
+/// A run in progress.
+pub(crate) struct World<'a> {
+    pub(crate) scenario: &'a Scenario,
+    seed: u64,
+    /// True time, in nanoseconds since the world began.
+    pub(crate) now: u64,
+    /// True time at which the scenario's own time begins.
+    pub(crate) zero: u64,
+    heap: BinaryHeap<Scheduled>,
+    order: u64,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) network: Network,
+    pub(crate) streams: Streams,
+    pub(crate) faults: Faults,
+    pub(crate) dns: BTreeMap<String, Answer>,
+    pub(crate) schedule: Draw,
+    restores: Draw,
+    outputs: Vec<Output>,
+    pub(crate) trace: Trace,
+    pub(crate) checkers: Checkers,
+    pub(crate) judge: Judge,
+    pub(crate) timeline: Timeline,
+    interner: Interner,
+    check_every: u64,
+    pub(crate) broken: Option<(u64, Option<HostId>, Broken)>,
+}
+
+impl<'a> World<'a> {
+    pub(crate) fn new(scenario: &'a Scenario, seed: u64, restores: Purpose, window: Option<(u64, u64)>) -> Self {
+        let count = scenario.nodes.len();
+        let mut clocks = Draw::new(seed, Purpose::Clock);
+        let names: Vec<Name> = scenario.nodes.iter().map(|node| Name::from(node.name.as_str())).collect();
+        let hosts = names.iter().zip(&scenario.nodes).map(|(name, node)| {
+            // Any origin will do; an hour leaves room for a clock that runs slow.
+            let origin = 3_600_000_000_000 + clocks.below(3_600_000_000_000);
+            Host::new(name.clone(), Clock { origin, drift_ppm: node.drift_ppm })
+        });
+        let mut key = Draw::new(seed, Purpose::Digest);
+        Self {
+            scenario,
+            seed,
+            now: 0,
+            zero: 0,
+            heap: BinaryHeap::new(),
+            order: 0,
+            hosts: hosts.collect(),
+            network: Network::new(seed, count, Link::PERFECT),
+            streams: Streams::default(),
+            faults: Faults::default(),
+            dns: BTreeMap::new(),
+            schedule: Draw::new(seed, Purpose::Schedule),
+            restores: Draw::new(seed, restores),
+            outputs: Vec::new(),
+            trace: Trace::new((key.next(), key.next()), window),
+            checkers: Checkers::new(&names),
+            judge: Judge::new(scenario),
+            timeline: Timeline::new(),
+            interner: Interner::default(),
+            check_every: if count <= SMALL { 1 } else { count as u64 * 4 },
+            broken: None,
+        }
+    }
+
+    /// Plays the scenario; `tick` hears of each second.
+    pub(crate) fn play(&mut self, tick: &dyn Fn(u64)) {
+        for host in self.scenario.hosts().filter(|host| !self.scenario.nodes[host.index()].down) {
+            self.push(0, Happening::Start(host));
+        }
+        if self.scenario.start == Start::Joined && !self.form() {
+            return;
+        }
+        self.begin();
+        for second in 1.. {
+            let until = self.scenario.until.min(second * 1_000_000_000);
+            self.run_until(self.zero + until);
+            tick(until);
+            if until == self.scenario.until || self.broken.is_some() {
+                break;
+            }
+        }
+        self.overdue();
+    }
+
+    /// The scenario's own time begins: from now on its network, its steps and its expectations hold.
+    fn begin(&mut self) {
+        self.zero = self.now;
+        self.faults = Faults { restores: self.faults.restores, ..Faults::default() };
+        self.timeline.clear();
+        self.judge.clear();
+        self.network.set_base(self.scenario.link);
+        for rule in &self.scenario.rules {
+            self.network.add_rule(rule);
+        }
+        // What is judged at the time of a step is judged before the step.
+        for (place, expect) in self.scenario.expects.iter().enumerate() {
+            self.push(expect.from, Happening::Judge { expect: place, verdict: false });
+            self.push(expect.by, Happening::Judge { expect: place, verdict: true });
+        }
+        for (place, step) in self.scenario.steps.iter().enumerate() {
+            self.push(step.at, Happening::Step(place));
+        }
+    }
+
+    /// The cluster comes together over a perfect network before the scenario's own time begins.
+    fn form(&mut self) -> bool {
+        let count = self.hosts.len() as u64;
+        for second in 1..=120 + count / 20 {
+            self.run_until(second * 1_000_000_000);
+            if self.broken.is_some() {
+                return false;
+            }
+            let joined = self.hosts.iter().all(|host| {
+                host.node.as_ref().is_some_and(|node| node.stats().members as u64 == count) && host.pending.is_empty()
+            });
+            if joined && self.disagreement().is_none() {
+                return true;
+            }
+        }
+        let seen = self.disagreement().unwrap_or_else(|| "not every node knows all others".to_owned());
+        self.fail(None, Broken { rule: "the cluster forms before the scenario begins", seen });
+        false
+    }
+
+    fn run_until(&mut self, end: u64) {
+        while self.broken.is_none() {
+            let Some(next) = self.heap.peek_mut().filter(|next| next.at <= end) else { break };
+            let next = std::collections::binary_heap::PeekMut::pop(next);
+            self.now = next.at;
+            self.happen(next.what);
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// Lets something happen after a while.
+    pub(crate) fn push(&mut self, after: u64, what: Happening) {
+        self.push_at(self.now.saturating_add(after), what);
+    }
+
+    /// Lets something happen at a true time.
+    pub(crate) fn push_at(&mut self, at: u64, what: Happening) {
+        self.heap.push(Scheduled { at, order: self.order, what });
+        self.order += 1;
+    }
+
+    /// Drops the packets in flight that a new cut stops.
+    pub(crate) fn drop_cut(&mut self) {
+        let (network, cut) = (&self.network, &mut self.faults.cut);
+        self.heap.retain(|event| {
+            let stopped = matches!(event.what, Happening::Packet { from, to, .. } if network.is_cut(from, to));
+            *cut += u64::from(stopped);
+            !stopped
+        });
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Start(host) => self.start_first(host),
+            Happening::FirstJoin(host) => self.first_join(host),
+            Happening::Wake(host) => self.wake(host),
+            Happening::Packet { from, to, bytes } => self.packet(from, to, bytes),
+            Happening::Segment { number, side } => self.segment(number, side),
+            Happening::Broken { number, error } => self.broken(number, error),
+            Happening::Arrive { host, life, waiting } => self.arrive(host, life, waiting),
+            Happening::Look { host, life, id, name, port } => {
+                let result = self.look_up(&name, port);
+                self.arrive(host, life, Waiting::Resolved { id, result });
+            }
+            Happening::Stored { host, life, id, record } => {
+                let place = &mut self.hosts[host.index()];
+                if place.life == life {
+                    place.store(&record);
+                    self.arrive(host, life, Waiting::Persisted { id });
+                }
+            }
+            Happening::Stalled { host, life, activity } => {
+                let place = &mut self.hosts[host.index()];
+                let gate = &mut place.gates[activity.index()];
+                if place.life == life && *gate == Gate::Closed {
+                    *gate = Gate::Stalled;
+                    self.input_now(host, Stimulus::Stalled { activity });
+                }
+            }
+            Happening::Drain { host, life } if self.hosts[host.index()].life == life => self.drain(host),
+            Happening::Stop { host, life } if self.hosts[host.index()].life == life => self.stop(host, Down::Process),
+            Happening::Drain { .. } | Happening::Stop { .. } => {}
+            Happening::Step(place) => self.step(place),
+            Happening::Judge { expect, verdict: false } => self.open_window(expect),
+            Happening::Judge { expect, verdict: true } => self.verdict(expect),
+        }
+    }
+
+    fn start_first(&mut self, host: HostId) {
+        self.start(host);
+        let first = self.hosts.iter().position(|other| other.node.is_some());
+        let alone = self.scenario.nodes[host.index()].serf.retry_join.is_some() || first == Some(host.index());
+        if alone || self.scenario.start == Start::Apart {
+            return;
+        }
+        let after = match self.scenario.start {
+            Start::Join | Start::Apart => self.schedule.below(1_000_000_000),
+            // One after the other, so that nobody has to take in all of them at one time.
+            Start::Joined => u64::from(host.0) * 20_000_000,
+        };
+        self.push(after, Happening::FirstJoin(host));
+    }
+
+    /// Starts a process on a host.
+    pub(crate) fn start(&mut self, host: HostId) {
+        let first_restore = self.restores.below(self.restore_mean().min(self.scenario.until / 2).max(1));
+        let place = &mut self.hosts[host.index()];
+        let mut config = host::config(self.scenario, host, self.seed);
+        config.interner = self.interner.clone();
+        let (coalesces, limit) = (config.serf.coalesce.is_some(), config.swim.lifeguard.awareness_max);
+        let at = place.clock.local(self.now);
+        let seed = host::seed(self.seed, host, place.life);
+        let saved = Saved { incarnation: place.disk };
+        let node =
+            Node::new(config, seed, at, saved).expect("the scenario's configurations are checked when it is read");
+        place.start(node);
+        place.last_at = at;
+        place.restore_at = self.now + first_restore;
+        self.checkers.start(host, place.name.clone(), place.disk, coalesces, limit);
+        self.input_now(host, Stimulus::Tick);
+    }
+
+    /// A checkpoint takes time by the member, so that large clusters are restored less often.
+    fn restore_mean(&self) -> u64 {
+        5_000_000_000 * (1 + self.hosts.len() as u64 / 32)
+    }
+
+    /// Ends a process.
+    pub(crate) fn stop(&mut self, host: HostId, down: Down) {
+        if self.hosts[host.index()].node.is_some() {
+            self.streams_end(host, down == Down::Power);
+            self.hosts[host.index()].stop(down);
+        }
+    }
+
+    fn wake(&mut self, host: HostId) {
+        let place = &mut self.hosts[host.index()];
+        if place.wake != self.now {
+            return;
+        }
+        place.wake = u64::MAX;
+        if place.paused || place.draining {
+            return;
+        }
+        let at = place.clock.local(self.now);
+        match place.node.as_ref().and_then(Node::next_deadline) {
+            Some(deadline) if deadline.at <= at => self.input(host, at, Stimulus::Tick),
+            Some(_) => self.plan_wake(host),
+            None => {}
+        }
+    }
+
+    fn plan_wake(&mut self, host: HostId) {
+        let place = &mut self.hosts[host.index()];
+        let Some(deadline) = place.node.as_ref().and_then(Node::next_deadline) else { return };
+        let at = place.clock.real(deadline.at).max(self.now);
+        if at < place.wake && !place.paused && !place.draining {
+            place.wake = at;
+            self.push_at(at, Happening::Wake(host));
+        }
+    }
+
+    fn packet(&mut self, from: HostId, to: HostId, bytes: Box<[u8]>) {
+        let life = self.hosts[to.index()].life;
+        if self.hosts[to.index()].node.is_none() {
+            self.faults.undeliverable += 1;
+            return;
+        }
+        self.arrive(to, life, Waiting::Datagram { from: crate::network::addr(from), bytes });
+    }
+
+    /// Something reaches a host: its process reads it, or it waits.
+    pub(crate) fn arrive(&mut self, host: HostId, life: u32, waiting: Waiting) {
+        let place = &mut self.hosts[host.index()];
+        if place.life != life || place.node.is_none() {
+            return;
+        }
+        if place.holds(&waiting) {
+            if !place.hold(waiting) {
+                self.faults.overflowed += 1;
+            }
+            return;
+        }
+        let at = place.clock.local(self.now);
+        self.read(host, at, waiting);
+    }
+
+    fn read(&mut self, host: HostId, at: Time, waiting: Waiting) {
+        match waiting {
+            Waiting::Datagram { from, bytes } => self.input(host, at, Stimulus::Datagram { from, bytes: &bytes }),
+            Waiting::Stream { id, event } => {
+                let event = match &event {
+                    Heard::Accepted(from) => StreamEvent::Accepted { from: *from },
+                    Heard::Connected => StreamEvent::Connected,
+                    Heard::Bytes(bytes) => StreamEvent::Bytes(bytes),
+                    Heard::Closed => StreamEvent::Closed,
+                    Heard::Failed(error) => StreamEvent::Failed(*error),
+                };
+                self.input(host, at, Stimulus::Stream { id, event });
+            }
+            Waiting::Resolved { id, result } => self.input(host, at, Stimulus::Resolved { id, result }),
+            Waiting::Persisted { id } => self.input(host, at, Stimulus::Persisted { id, result: Ok(()) }),
+            Waiting::Command { id, command } => {
+                self.checkers.command(host, id);
+                self.input(host, at, Stimulus::Command { id, command });
+            }
+        }
+    }
+
+    /// A process that was frozen reads what has waited before it lets time pass (ARCHITECTURE.md: the contract, 2).
+    pub(crate) fn drain(&mut self, host: HostId) {
+        let now = self.hosts[host.index()].clock.local(self.now);
+        for _ in 0..TURN {
+            let place = &mut self.hosts[host.index()];
+            if place.paused || self.broken.is_some() {
+                return;
+            }
+            let Some(waiting) = place.read() else { break };
+            let Some(node) = &place.node else { return };
+            let at = node.next_deadline().map_or(now, |Deadline { at, .. }| now.min(at.previous()));
+            // With an open backlog a turn may follow the last one within a nanosecond of the deadline.
+            let at = at.max(place.last_at);
+            self.read(host, at, waiting);
+        }
+        let place = &mut self.hosts[host.index()];
+        let life = place.life;
+        place.draining = place.backlog.iter().any(|waiting| !place.is_gated(waiting));
+        if place.draining {
+            self.push(TURN_TIME, Happening::Drain { host, life });
+        }
+        self.input(host, now, Stimulus::Tick);
+    }
+
+    /// Hands a node an input at this moment.
+    pub(crate) fn input_now(&mut self, host: HostId, stimulus: Stimulus<'_>) {
+        let at = self.hosts[host.index()].clock.local(self.now);
+        self.input(host, at, stimulus);
+    }
+
+    fn input(&mut self, host: HostId, at: Time, stimulus: Stimulus<'_>) {
+        self.restore_if_due(host);
+        let place = &mut self.hosts[host.index()];
+        let Some(node) = &mut place.node else { return };
+        let mut outputs = std::mem::take(&mut self.outputs);
+        node.handle_into(Input { at, stimulus }, &mut outputs);
+        let deadline = node.next_deadline().map(|deadline| deadline.at);
+        place.last_at = at;
+        place.inputs += 1;
+        if let Err(broken) = self.checkers.deadline(at, deadline) {
+            self.fail(Some(host), broken);
+        }
+        self.trace.record(self.now, host, &outputs);
+        for output in outputs.drain(..) {
+            self.perform(host, output);
+        }
+        self.outputs = outputs;
+        if self.hosts[host.index()].inputs.is_multiple_of(self.check_every) {
+            self.check(host);
+        }
+        self.plan_wake(host);
+    }
+
+    fn restore_if_due(&mut self, host: HostId) {
+        if self.now < self.hosts[host.index()].restore_at {
+            return;
+        }
+        let mean = self.restore_mean();
+        let next = mean / 2 + self.restores.below(mean);
+        let place = &mut self.hosts[host.index()];
+        place.restore_at = self.now + next;
+        self.faults.restores += 1;
+        if let Err(seen) = place.restore(&self.interner) {
+            self.fail(Some(host), Broken { rule: "a checkpoint can be restored", seen });
+        }
+    }
+
+    /// The node's own invariants and what it lists.
+    fn check(&mut self, host: HostId) {
+        let Some(node) = &self.hosts[host.index()].node else { return };
+        if let Err(violation) = node.check() {
+            return self.fail(Some(host), Broken { rule: "the node's own invariants hold", seen: violation.0 });
+        }
+        let members = node.members();
+        let stats = node.stats();
+        if let Err(broken) = self.checkers.view(host, &members, &stats) {
+            self.fail(Some(host), broken);
+        }
+        self.judge.view(self.now - self.zero, host, &members);
+    }
+
+    /// The first broken rule ends the run.
+    pub(crate) fn fail(&mut self, host: Option<HostId>, broken: Broken) {
+        if self.broken.is_none() {
+            self.broken = Some((self.now.saturating_sub(self.zero), host, broken));
+        }
+    }
+}

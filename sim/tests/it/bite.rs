@@ -1,0 +1,266 @@
+//! Checkers that are given a forged history, expectations that are false, scenarios with mistakes: all are caught.
+
+use std::io::Write as _;
+use std::process::{Command, Output};
+
+use villein_core::Time;
+use villein_core::event::{MemberEventKind, MemberInfo, Status};
+use villein_core::io::RequestId;
+use villein_core::lamport::LamportTime;
+use villein_core::node::{MemberView, Stats};
+use villein_core::types::{GossipAddr, Incarnation, Name, Tags, Versions};
+use villein_sim::checkers::{Broken, Checkers};
+use villein_sim::scenario::HostId;
+
+const A: HostId = HostId(0);
+
+/// What node `a` of a cluster of `a` and `b` shows.
+struct History(Checkers);
+
+impl History {
+    fn of(saved: Option<u32>) -> Self {
+        let names = [Name::from("a"), Name::from("b")];
+        let mut checkers = Checkers::new(&names);
+        checkers.start(A, Name::from("a"), saved.map(Incarnation), false, 8);
+        Self(checkers)
+    }
+
+    fn event(&mut self, kind: MemberEventKind, status: Status) -> Result<(), Broken> {
+        self.0.event(A, kind, &Name::from("b"), status)
+    }
+
+    fn view(&mut self, members: &[MemberView]) -> Result<(), Broken> {
+        self.0.view(A, members, &stats(members))
+    }
+
+    /// A history in which `b` is a member at incarnation 5.
+    fn with_b() -> Self {
+        let mut history = Self::of(None);
+        assert_eq!(history.event(MemberEventKind::Join, Status::Alive), Ok(()));
+        assert_eq!(history.view(&[member("b", 5, Status::Alive)]), Ok(()));
+        history
+    }
+}
+
+fn member(name: &str, incarnation: u32, status: Status) -> MemberView {
+    let addr = GossipAddr::from_bytes(&[10, 0, 0, 2], 7946).expect("4 bytes");
+    let (tags, versions) = (Tags::new(), Versions::CURRENT);
+    MemberView {
+        info: MemberInfo { name: Name::from(name), addr, tags, status, versions },
+        incarnation: Incarnation(incarnation),
+        state: None,
+        status_ltime: LamportTime(0),
+    }
+}
+
+fn stats(members: &[MemberView]) -> Stats {
+    let count = |status| members.iter().filter(|member| member.info.status == status).count();
+    Stats {
+        members: members.len(),
+        failed: count(Status::Failed),
+        left: count(Status::Left),
+        health_score: 0,
+        member_time: LamportTime(1),
+        event_time: LamportTime(1),
+        query_time: LamportTime(1),
+        intent_queue: 0,
+        event_queue: 0,
+        query_queue: 0,
+        encrypted: false,
+        rejected: 0,
+        dropped: 0,
+    }
+}
+
+fn caught(result: Result<(), Broken>, rule: &str) {
+    assert_eq!(result.expect_err("the forged history is caught").rule, rule);
+}
+
+#[test]
+fn an_incarnation_that_goes_back_is_caught_unless_the_address_changed() {
+    let mut history = History::with_b();
+    caught(history.view(&[member("b", 4, Status::Alive)]), "the incarnation of a member never decreases");
+    let mut moved = member("b", 1, Status::Alive);
+    moved.info.addr = GossipAddr::from_bytes(&[10, 0, 0, 9], 7946).expect("4 bytes");
+    assert_eq!(History::with_b().view(&[moved]), Ok(()));
+}
+
+#[test]
+fn an_own_incarnation_that_goes_back_or_begins_at_the_saved_one_is_caught() {
+    let own = |incarnation| [member("a", incarnation, Status::Alive)];
+    let mut history = History::of(Some(7));
+    let join = |history: &mut History| history.0.event(A, MemberEventKind::Join, &Name::from("a"), Status::Alive);
+    assert_eq!(join(&mut history), Ok(()));
+    caught(history.view(&own(7)), "the own incarnation strictly increases");
+    let mut history = History::of(Some(7));
+    assert_eq!(join(&mut history), Ok(()));
+    assert_eq!(history.view(&own(8)), Ok(()));
+    caught(history.view(&own(7)), "the own incarnation strictly increases");
+}
+
+#[test]
+fn a_resurrection_is_caught() {
+    for (kind, status) in [(MemberEventKind::Failed, Status::Failed), (MemberEventKind::Leave, Status::Left)] {
+        let mut history = History::with_b();
+        assert_eq!(history.event(kind, status), Ok(()));
+        assert_eq!(history.view(&[member("b", 5, status)]), Ok(()));
+        assert_eq!(history.event(MemberEventKind::Join, Status::Alive), Ok(()));
+        caught(history.view(&[member("b", 5, Status::Alive)]), "nobody comes back without a higher incarnation");
+    }
+}
+
+#[test]
+fn events_in_a_senseless_order_are_caught() {
+    use MemberEventKind::{Failed, Join, Leave, Reap, Update};
+    let rule = "events about a member follow each other sensibly";
+    caught(History::with_b().event(Join, Status::Alive), rule);
+    caught(History::of(None).event(Failed, Status::Failed), rule);
+    caught(History::of(None).event(Update, Status::Alive), rule);
+    let mut left = History::with_b();
+    assert_eq!(left.event(Leave, Status::Left), Ok(()));
+    caught(left.event(Failed, Status::Failed), rule);
+    let mut reaped = History::with_b();
+    caught(reaped.event(Reap, Status::Alive), rule);
+}
+
+#[test]
+fn an_event_or_a_listing_that_says_otherwise_is_caught() {
+    caught(
+        History::with_b().event(MemberEventKind::Failed, Status::Alive),
+        "an event shows the status that it tells of",
+    );
+    let rule = "the listing agrees with the events";
+    caught(History::with_b().view(&[member("b", 5, Status::Failed)]), rule);
+    caught(History::of(None).view(&[member("b", 5, Status::Alive)]), rule);
+    let mut failed = History::with_b();
+    assert_eq!(failed.event(MemberEventKind::Failed, Status::Failed), Ok(()));
+    caught(failed.view(&[member("b", 5, Status::Alive)]), rule);
+}
+
+#[test]
+fn a_member_that_vanishes_without_being_forgotten_is_caught() {
+    caught(History::with_b().view(&[]), "a member is listed until it is forgotten");
+}
+
+#[test]
+fn strangers_wrong_numbers_and_exceeded_bounds_are_caught() {
+    let mut history = History::of(None);
+    caught(history.view(&[member("x", 1, Status::None)]), "only members of the cluster are listed");
+    let mut wrong = stats(&[]);
+    wrong.failed = 1;
+    caught(history.0.view(A, &[], &wrong), "the numbers agree with the listing");
+    for change in [|stats: &mut Stats| stats.health_score = 8, |stats: &mut Stats| stats.intent_queue = 5_000] {
+        let mut wrong = stats(&[]);
+        change(&mut wrong);
+        caught(history.0.view(A, &[], &wrong), "nothing grows beyond its bound");
+    }
+}
+
+#[test]
+fn a_deadline_that_has_passed_and_a_second_reply_are_caught() {
+    let mut history = History::of(None);
+    let at = Time::from_millis(5);
+    assert_eq!(history.0.deadline(at, Some(at.next())), Ok(()));
+    caught(history.0.deadline(at, Some(at)), "the next deadline is later than the input");
+    history.0.command(A, RequestId(1));
+    assert_eq!(history.0.reply(A, RequestId(1)), Ok(()));
+    caught(history.0.reply(A, RequestId(1)), "each command has one reply");
+    caught(history.0.reply(A, RequestId(2)), "each command has one reply");
+}
+
+/// Runs the program on a scenario of this text, in a directory of its own.
+fn sim(text: &str, more: &[&str]) -> Output {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut file = std::fs::File::create(dir.path().join("x.toml")).expect("a file");
+    file.write_all(text.as_bytes()).expect("it is written");
+    Command::new(env!("CARGO_BIN_EXE_sim"))
+        .args(["run", "x.toml"])
+        .args(more)
+        .current_dir(dir.path())
+        .output()
+        .expect("the program runs")
+}
+
+#[test]
+fn a_false_expectation_says_where_when_and_what_and_how_to_repeat_it() {
+    let text = r#"[run]
+until = "20s"
+[cluster]
+nodes = ["a", "b"]
+start = "joined"
+[[expect]]
+by = "12.5s"
+at = ["a"]
+sees = { b = "failed" }
+[[expect]]
+converged = true
+"#;
+    let output = sim(text, &["--seed", "9"]);
+    let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    assert!(stdout.contains("\nx.toml:9: at 12.50s expected to see b failed; a sees b alive\n"), "{stdout}");
+    assert!(stdout.contains("\nFAILED    1 of 2 expectations not met\n"), "{stdout}");
+    assert_eq!(stdout.lines().last(), Some("cargo run --release -p villein-sim -- run x.toml --seed 9"));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+const GOOD: &str = r#"[run]
+until = "20s"
+[cluster]
+nodes = ["a", "b", "c"]
+"#;
+
+#[test]
+fn a_mistake_in_a_scenario_says_where_and_what_would_be_right() {
+    for (more, line, want) in [
+        ("[[step]]\nat = \"1s\"\ncut = [[\"a\"], [\"d\"]]", 7, "unknown node \"d\" in cut; the cluster has a, b, c"),
+        (
+            "[[step]]\nat = \"1s\"\ncutt = []",
+            7,
+            "unknown verb \"cutt\" in [[step]]; did you mean \"cut\"? Known: cut, ",
+        ),
+        (
+            "[[step]]\nat = \"1s\"\nheal = \"all\"\npause = [\"a\"]",
+            8,
+            "[[step]] has 2 verbs (heal, pause); one step has one",
+        ),
+        ("[[step]]\nat = \"1s\"", 5, "[[step]] has no verb; known: cut, "),
+        ("[[step]]\nat = \"99s\"\nheal = \"all\"", 6, "at: 99.00s is after the end of the run"),
+        ("[[step]]\nat = 5\nheal = \"all\"", 6, "at must be text, not a number"),
+        ("[link]\ndelai = \"1ms\"", 6, "unknown key \"delai\" in link; did you mean \"delay\"? Known: "),
+        ("[link]\nloss = \"5\"", 6, "loss: \"5\" is no chance; write it like \"0.5%\", from \"0%\" to \"100%\""),
+        ("[link]\nloss = 0.5", 6, "loss must be text, not a number with a point"),
+        ("[link]\ndelay = \"5..1\"", 6, "delay: \"5..1\" is no delay; write \"20ms\", "),
+        (
+            "[[expect]]\nsees = { a = \"dead\" }",
+            6,
+            "a cannot be \"dead\"; known: alive, leaving, left, failed, none, absent",
+        ),
+        ("[[expect]]\nby = \"5s\"", 5, "[[expect]] expects nothing; known: sees, "),
+        (
+            "[[expect]]\nby = \"30s\"\nconverged = true",
+            5,
+            "from must not be after by, and by must not be after the end",
+        ),
+        (
+            "[[node]]\nname = \"a\"\nconfig = { probe_timeout = \"2s\" }",
+            3,
+            "node \"a\": probe timeout 2s must be below the probe interval 1s",
+        ),
+        ("[nodes]\n", 5, "unknown key \"nodes\" in the scenario; did you mean \"node\"? Known: "),
+        ("[[step]]\nat = \"1s\"\njoin = {", 7, ""),
+    ] {
+        let output = sim(&format!("{GOOD}{more}\n"), &[]);
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(2), "{more}: {stderr}");
+        assert!(stderr.starts_with(&format!("x.toml:{line}: {want}")), "{more}: {stderr}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    }
+}
+
+#[test]
+fn a_scenario_that_is_not_there_is_bad_usage() {
+    let output = Command::new(env!("CARGO_BIN_EXE_sim")).args(["run", "nowhere.toml"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("nowhere.toml: cannot be read: "));
+}

@@ -1,0 +1,54 @@
+//! Every shipped scenario ends as expected, with the timeline that the snapshot shows.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use villein_sim::play::{Verdict, play_twice};
+use villein_sim::report;
+
+const SHIPPED: [&str; 7] =
+    ["partition", "one-way-partition", "retry-join", "crash-restart", "lossy-wan", "flapping", "leave-storm"];
+
+#[test]
+fn every_shipped_scenario_ends_as_expected() {
+    let mut digests = String::new();
+    for name in SHIPPED {
+        let scenario = super::load(name);
+        let outcome = play_twice(&scenario, scenario.seed, &|_, _| {});
+        let text = report::text(&scenario, &outcome);
+        assert_eq!(outcome.verdict, Verdict::AsExpected, "{text}");
+        assert_eq!(outcome.warnings, [""; 0], "{name}: a configured fault never fired");
+        assert!(text.lines().count() <= 80, "{name}: a snapshot of {} lines is not read", text.lines().count());
+        let digest = outcome.digest.to_string();
+        let _ = writeln!(digests, "{name:<18} {digest}");
+        // The digests stand in a file of their own: they change more often than what a person reads.
+        insta::assert_snapshot!(name, text.replace(&digest, "[digest]"));
+    }
+    insta::assert_snapshot!("digests", digests);
+}
+
+#[test]
+fn no_scenario_is_shipped_without_a_snapshot() {
+    let files: BTreeSet<String> = std::fs::read_dir(super::shipped())
+        .expect("the directory is there")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+        .filter_map(|name| name.strip_suffix(".toml").map(str::to_owned))
+        .collect();
+    assert_eq!(files, SHIPPED.iter().map(|name| (*name).to_owned()).collect());
+}
+
+#[test]
+fn every_line_of_the_json_report_has_a_time_and_a_kind() {
+    let scenario = super::load("one-way-partition");
+    let outcome = play_twice(&scenario, scenario.seed, &|_, _| {});
+    let text = report::json(&scenario, &outcome);
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+    assert!(lines.iter().all(|line| line["t_ns"].is_u64() && line["kind"].is_string()), "{text}");
+    let kinds: BTreeSet<&str> = lines.iter().filter_map(|line| line["kind"].as_str()).collect();
+    for kind in ["run", "step", "member-failed", "member-join", "faults", "digest", "verdict"] {
+        assert!(kinds.contains(kind), "{kind} is missing: {kinds:?}");
+    }
+    let failed = lines.iter().find(|line| line["kind"] == "member-failed").expect("a member failed");
+    assert!(failed["t_ns"].as_u64().is_some_and(|at| at > 10_000_000_000), "{failed}");
+}
