@@ -54,8 +54,8 @@ pub enum Reply {
 pub enum JoinError {
     /// The name has no address.
     Resolve {
-        /// The host as written.
-        host: String,
+        /// The target as written.
+        target: String,
         /// The resolver's or the parser's words.
         reason: String,
     },
@@ -71,7 +71,7 @@ pub enum JoinError {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Resolve { host, reason } => write!(f, "Failed to resolve {host}: {reason}"),
+            Self::Resolve { target, reason } => write!(f, "Failed to resolve {target}: {reason}"),
             Self::Contact { host, reason } => write!(f, "Failed to join {host}: {reason}"),
         }
     }

@@ -295,36 +295,39 @@ impl JoinTarget {
         Self(text.into())
     }
 
-    /// Reads the target; a missing port is `default_port` (cli.md 2.6). A bare IPv6 address needs no brackets.
+    /// Reads the target; a missing port is `default_port` (cli.md 2.6). A bare IPv6 address needs no brackets. The
+    /// reasons of bad targets are those that a Serf agent gives.
     pub fn read(&self, default_port: u16) -> TargetAddr {
         let text = String::from_utf8_lossy(&self.0);
-        let host = text.split_once('/').map_or(&*text, |(_, host)| host);
+        let host = match text.split_once('/') {
+            Some(("", _)) => return TargetAddr::Bad("empty node name provided".into()),
+            Some((_, host)) => host,
+            None => &text,
+        };
         if let Ok(addr) = host.parse::<SocketAddr>() {
             return TargetAddr::Addr(addr);
         }
         if let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             return TargetAddr::Addr(SocketAddr::new(ip, default_port));
         }
-        let Some((name, port)) = host.rsplit_once(':') else {
-            return TargetAddr::Host(host.into(), default_port);
-        };
-        if name.contains(':') {
-            return TargetAddr::Bad(alloc::format!("address {host}: too many colons in address"));
+        match host.rsplit_once(':') {
+            None if host.is_empty() => TargetAddr::Bad("lookup : no such host".into()),
+            None => TargetAddr::Host(host.into(), default_port),
+            // Rust's numbers may have a plus sign, Go's may not.
+            Some((name, port)) if !name.contains(':') || name.ends_with(']') => match port.parse() {
+                Ok(number) if !port.starts_with('+') => TargetAddr::Host(name.into(), number),
+                Ok(_) | Err(_) => TargetAddr::Bad(bad_port(port)),
+            },
+            Some(_) => TargetAddr::Bad(alloc::format!("lookup {host}: no such host")),
         }
-        port.parse().map_or_else(
-            |_| TargetAddr::Bad(alloc::format!("address {port}: invalid port")),
-            |port| TargetAddr::Host(name.into(), port),
-        )
     }
+}
 
-    /// The name part and the host of a target without its port, as error texts show it.
-    pub fn host(&self) -> String {
-        match self.read(0) {
-            TargetAddr::Addr(addr) => alloc::format!("{}", addr.ip()),
-            TargetAddr::Host(host, _) => host,
-            TargetAddr::Bad(_) => String::from_utf8_lossy(&self.0).into_owned(),
-        }
-    }
+/// What Go says of a text that is no port.
+fn bad_port(port: &str) -> String {
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let problem = if digits { "value out of range" } else { "invalid syntax" };
+    alloc::format!("strconv.ParseUint: parsing {port:?}: {problem}")
 }
 
 impl From<&str> for JoinTarget {
@@ -418,10 +421,24 @@ mod tests {
             ("n1/10.0.0.1:1", addr("10.0.0.1:1")),
             ("db", TargetAddr::Host("db".to_string(), 7946)),
             ("db:12", TargetAddr::Host("db".to_string(), 12)),
-            ("db:99999", TargetAddr::Bad("address 99999: invalid port".to_string())),
-            ("a:b:c", TargetAddr::Bad("address a:b:c: too many colons in address".to_string())),
+            ("a:b:c", TargetAddr::Bad("lookup a:b:c: no such host".to_string())),
+            ("n/", TargetAddr::Bad("lookup : no such host".to_string())),
+            ("/10.0.0.1", TargetAddr::Bad("empty node name provided".to_string())),
+            ("[10.0.0.1", addr("10.0.0.1:7946")),
         ] {
             assert_eq!(JoinTarget::from(text).read(7946), want, "{text}");
+        }
+        for (port, problem) in
+            [("x", "invalid syntax"), ("", "invalid syntax"), ("+5", "invalid syntax"), ("99999", "value out of range")]
+        {
+            for host in ["db", "127.0.0.1", "[::1]"] {
+                let reason = format!("strconv.ParseUint: parsing {port:?}: {problem}");
+                assert_eq!(
+                    JoinTarget::from(&*format!("{host}:{port}")).read(1),
+                    TargetAddr::Bad(reason),
+                    "{host}:{port}"
+                );
+            }
         }
     }
 }

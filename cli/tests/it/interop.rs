@@ -172,7 +172,7 @@ fn an_original_agent_that_joins_is_refused_and_changes_nothing() {
     let (code, text) = stranger.process.end();
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains(&format!("* Failed to join {}: ", ours.ip)), "{text}");
-    let refusal = "[ERR] memberlist: failed to receive: first byte 0x09 is not of the native encoding (0xb5) from=";
+    let refusal = "[ERR] memberlist: failed to receive: first byte 0x09 is not of the native encoding (0xb5): another Serf, or no agent at all from=";
     ours.process.output.wait_for(refusal);
     ours.wait_for_members("n1 alive");
 }

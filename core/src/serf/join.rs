@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
@@ -34,8 +34,8 @@ struct Join {
     targets: VecDeque<JoinTarget>,
     /// Addresses of the current target that are still to be contacted.
     addrs: VecDeque<Addr>,
-    /// The name that is being looked up, and the answer that is waited for.
-    resolving: Option<(ResolveId, String)>,
+    /// The answer that is waited for, the target, and its host that is being looked up.
+    resolving: Option<(ResolveId, JoinTarget, String)>,
     replay: bool,
     begun: bool,
     contacted: u32,
@@ -122,11 +122,11 @@ impl Serf {
             };
             match target.read(ctx.config.advertise.port()) {
                 TargetAddr::Addr(addr) => join.addrs.push_back(Addr(addr)),
-                TargetAddr::Bad(reason) => join.errors.push(JoinError::Resolve { host: target.host(), reason }),
+                TargetAddr::Bad(reason) => join.errors.push(JoinError::Resolve { target: target.to_string(), reason }),
                 TargetAddr::Host(name, port) => {
                     self.joins.resolves = self.joins.resolves.saturating_add(1);
                     let id = ResolveId(self.joins.resolves);
-                    join.resolving = Some((id, name.clone()));
+                    join.resolving = Some((id, target, name.clone()));
                     ctx.out.push(Output::Resolve { id, host: Box::new(Host { name, port }) });
                     return;
                 }
@@ -143,11 +143,12 @@ impl Serf {
         result: Result<Box<[SocketAddr]>, ResolveError>,
     ) {
         let Some(join) = self.joins.queue.front_mut() else { return };
-        let Some((_, host)) = join.resolving.take_if(|(waiting, _)| *waiting == id) else { return };
+        let Some((_, target, host)) = join.resolving.take_if(|(waiting, ..)| *waiting == id) else { return };
+        let target = target.to_string();
         match result {
             Ok(addrs) if addrs.is_empty() => {
                 let reason = alloc::format!("lookup {host}: no such host");
-                join.errors.push(JoinError::Resolve { host, reason });
+                join.errors.push(JoinError::Resolve { target, reason });
             }
             Ok(addrs) => {
                 // The resolver's order is kept; an address that it gives twice is contacted once.
@@ -159,7 +160,7 @@ impl Serf {
                     ctx.dropped("addresses of one name", limits::RESOLVED_MAX, over as u64);
                 }
             }
-            Err(ResolveError(reason)) => join.errors.push(JoinError::Resolve { host, reason }),
+            Err(ResolveError(reason)) => join.errors.push(JoinError::Resolve { target, reason }),
         }
         self.advance_join(ctx, swim);
     }

@@ -268,8 +268,8 @@ fn a_join_tries_every_target_in_order_and_says_what_went_wrong() {
         [
             "Failed to join 10.0.0.5: dial tcp 10.0.0.5:7946: connect: connection refused",
             "Failed to join 10.0.0.6: dial tcp 10.0.0.6:7: connect: connection refused",
-            "Failed to resolve db.example: lookup db.example: no such host",
-            "Failed to resolve a:b:c: address a:b:c: too many colons in address",
+            "Failed to resolve db.example:1: lookup db.example: no such host",
+            "Failed to resolve a:b:c: lookup a:b:c: no such host",
         ]
     );
 }

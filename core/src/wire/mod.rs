@@ -79,7 +79,12 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("the message is cut short"),
-            Self::Magic(byte) => write!(f, "first byte {byte:#04x} is not of the native encoding (0xb5)"),
+            Self::Magic(byte) => {
+                write!(
+                    f,
+                    "first byte {byte:#04x} is not of the native encoding (0xb5): another Serf, or no agent at all"
+                )
+            }
             Self::Version(version) => write!(f, "native encoding version {version} is not known (1 is)"),
             Self::Kind(kind) => write!(f, "packet kind {kind} is not known (0 plain, 1 sealed)"),
             Self::Label { got, want } => write!(
