@@ -23,7 +23,7 @@ use crate::map::HashKey;
 use crate::rng::{Purpose, Rng, Seed};
 use crate::serf::Serf;
 use crate::swim::member::{Bounds, Member, Table};
-use crate::swim::{ExchangeKind, StreamStep, Swim, gossip_phase};
+use crate::swim::{ExchangeKind, StreamStep, Swim, phase};
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
 use crate::types::{GossipAddr, Incarnation, Name};
@@ -166,7 +166,7 @@ impl Node {
         });
         let mut table = Table::new(hash_key, identity, at, Bounds::default());
         let mut timers = Timers::default();
-        let mut queues = Queues::new(gossip_phase(&mut rng, config.swim.gossip_interval, at));
+        let mut queues = Queues::new(phase(&mut rng, config.swim.gossip_interval, at));
         let keyring = Keyring::new(config.keys.clone());
         let mut out = Vec::new();
         let mut ctx = Ctx {

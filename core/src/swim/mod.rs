@@ -3,13 +3,13 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ctx::Ctx;
 use crate::io::{Activity, Output, Persist, PersistId};
-use crate::log::Log;
-use crate::rng::Purpose;
+use crate::rng::{Purpose, Rng};
 use crate::time::{Time, nanos};
 use crate::timers::TimerKind;
 use crate::types::{GossipAddr, Incarnation, SeqNo, Slot};
@@ -68,7 +68,7 @@ pub(crate) enum SwimEvent {
 impl Swim {
     /// Makes the layer; `used` is the largest incarnation of an earlier life.
     pub(crate) fn new(ctx: &mut Ctx<'_>, used: Incarnation) -> Self {
-        let probe_phase = ctx.now + phase(ctx, nanos(ctx.config.swim.probe_interval));
+        let probe_phase = phase(ctx.rng, ctx.config.swim.probe_interval, ctx.now);
         let stagger =
             ctx.rng.below_inclusive(Purpose::Stagger, nanos(ctx.config.swim.push_pull_interval).saturating_sub(1));
         Self {
@@ -167,7 +167,7 @@ impl Swim {
             ctx.arm_if_idle(TimerKind::ProbeTick, next);
         }
         if ctx.table.has_live_others() && !ctx.config.swim.push_pull_interval.is_zero() {
-            let first = ctx.now + core::time::Duration::from_nanos(self.stagger) + self.push_pull_interval(ctx);
+            let first = ctx.now + Duration::from_nanos(self.stagger) + self.push_pull_interval(ctx);
             ctx.arm_if_idle(TimerKind::PushPull, first);
         }
         ctx.arm_gossip();
@@ -232,17 +232,7 @@ impl Swim {
     }
 }
 
-/// A uniform phase below `interval` nanoseconds (U-09: phases that work).
-fn phase(ctx: &mut Ctx<'_>, interval: u64) -> core::time::Duration {
-    core::time::Duration::from_nanos(ctx.rng.below_inclusive(Purpose::Stagger, interval.saturating_sub(1)))
-}
-
-/// The phase of the gossip rounds of a node that starts at `now`.
-pub(crate) fn gossip_phase(rng: &mut crate::rng::Rng, interval: core::time::Duration, now: Time) -> Time {
-    now + core::time::Duration::from_nanos(rng.below_inclusive(Purpose::Stagger, nanos(interval).saturating_sub(1)))
-}
-
-/// A line for the log, boxed.
-fn refuted(accusation: crate::log::Accusation, from: crate::types::Name) -> Log {
-    Log::Refute(accusation, from)
+/// A uniform point in the first `interval` from `now` (U-09: phases that work).
+pub(crate) fn phase(rng: &mut Rng, interval: Duration, now: Time) -> Time {
+    now + Duration::from_nanos(rng.below_inclusive(Purpose::Stagger, nanos(interval).saturating_sub(1)))
 }

@@ -11,7 +11,7 @@ use crate::log::{Accusation, Log};
 use crate::scale::suspicion_min;
 use crate::swim::member::Member;
 use crate::swim::suspicion::Suspicion;
-use crate::swim::{Swim, SwimEvent, refuted};
+use crate::swim::{Swim, SwimEvent};
 use crate::timers::TimerKind;
 use crate::types::{Incarnation, Name, Slot};
 use crate::wire::{Accused, Alive, Message, SwimState};
@@ -263,7 +263,7 @@ impl Swim {
         self.incarnation = self.incarnation.next().max(accused.next());
         self.persist_incarnation(ctx);
         self.judge_self(ctx, 1);
-        ctx.log(refuted(accusation, from));
+        ctx.log(Log::Refute(accusation, from));
         self.speak_for_self(ctx);
     }
 

@@ -3,14 +3,6 @@
 //! Messages are decoded through private forms that borrow from the packet, so that no length or count from outside
 //! ever reserves memory; the bounds of `limits.rs` are checked before anything is copied.
 
-#![deny(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation
-)]
-
 use alloc::vec::Vec;
 
 use postcard::ser_flavors::Flavor;
