@@ -1,7 +1,5 @@
 //! Leaving, and making others leave (protocol.md 2.3, 2.4).
 
-use alloc::vec::Vec;
-
 use serde::{Deserialize, Serialize};
 
 use crate::broadcasts::Waiter;
@@ -22,7 +20,7 @@ use crate::wire::{Intent, SerfMessage};
 pub(super) struct LeaveRun {
     step: Step,
     /// Whom to answer at the end.
-    requests: Vec<RequestId>,
+    request: RequestId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +56,7 @@ impl Serf {
             own.status_ltime = ltime;
         }
         self.set_status(ctx, me, Status::Leaving);
-        self.leave = Some(LeaveRun { step: Step::Intent, requests: [id].into() });
+        self.leave = Some(LeaveRun { step: Step::Intent, request: id });
         if ctx.table.has_live_others() {
             let intent = SerfMessage::Leave(Intent { ltime, node: node.clone(), prune: false });
             ctx.arm(TimerKind::Leave, ctx.now + ctx.config.serf.broadcast_timeout);
@@ -104,8 +102,8 @@ impl Serf {
             }
             Some(Step::Linger) => {
                 self.phase = Phase::Left;
-                for id in self.leave.take().map(|run| run.requests).unwrap_or_default() {
-                    reply(ctx, id, Reply::Left);
+                if let Some(run) = self.leave.take() {
+                    reply(ctx, run.request, Reply::Left);
                 }
             }
             None => (),
