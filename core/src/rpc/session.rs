@@ -42,6 +42,10 @@ pub struct Session {
     query_record_bytes: usize,
     streams: BTreeMap<u64, Stream>,
     monitor: Option<Monitor>,
+    /// How many subscriptions there have been.
+    subscriptions: u64,
+    /// Records among the outputs whose subscription has ended.
+    ended_records: usize,
     query_ids: u64,
 }
 
@@ -55,18 +59,27 @@ struct OutputItem {
 enum Source {
     Reply,
     Query,
-    Stream(u64),
-    Monitor,
+    /// Of the stream that bears the number, or bore it before its end.
+    Stream {
+        seq: u64,
+        id: u64,
+    },
+    Monitor {
+        id: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
 struct Stream {
+    /// A number of its own, because `seq` is free again after a stop.
+    id: u64,
     filter: StreamFilter,
     queued: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Monitor {
+    id: u64,
     seq: u64,
     level: Level,
     queued: usize,
@@ -121,18 +134,17 @@ impl Session {
         self.input_ended = true;
     }
 
-    /// The next thing to do; `None`: nothing until more bytes or a reply come, or until replies that wait are taken:
-    /// as with upstream, who does not read is not served.
+    /// The next thing to do; `None`: nothing until more bytes or a reply come, or until replies that wait, or records of
+    /// ended subscriptions, are taken: as with upstream, who does not read is not served.
     pub fn next_action(&mut self) -> Option<SessionAction> {
         loop {
             if self.outstanding.is_some() || self.closed {
                 return None;
             }
             if self.closing {
-                self.closed = true;
-                return Some(SessionAction::Close(CloseReason::Refused));
+                return Some(self.close(CloseReason::Refused));
             }
-            if self.reply_bytes >= REPLY_BYTES_MAX {
+            if self.reply_bytes >= REPLY_BYTES_MAX || self.ended_records >= RECORDS_MAX {
                 return None;
             }
             match self.read_request() {
@@ -247,8 +259,7 @@ impl Session {
             Request::Stream { kind } => self.begin_stream(seq, &kind),
             Request::Monitor { level } => return self.begin_monitor(seq, &level),
             Request::Stop { seq: stopped } => {
-                self.streams.remove(&stopped);
-                self.monitor.take_if(|monitor| monitor.seq == stopped);
+                self.stop(stopped);
                 ""
             }
             request @ (Request::Event { .. }
@@ -271,12 +282,25 @@ impl Session {
         None
     }
 
+    /// Ends the stream and the monitor of that number. What is queued of them still goes out, as upstream's does.
+    fn stop(&mut self, seq: u64) {
+        let stream = self.streams.remove(&seq).map_or(0, |stream| stream.queued);
+        let monitor = self.monitor.take_if(|monitor| monitor.seq == seq).map_or(0, |monitor| monitor.queued);
+        self.ended_records = self.ended_records.saturating_add(stream).saturating_add(monitor);
+    }
+
+    fn subscription_id(&mut self) -> u64 {
+        self.subscriptions = self.subscriptions.saturating_add(1);
+        self.subscriptions
+    }
+
     fn begin_stream(&mut self, seq: u64, kind: &[u8]) -> &'static str {
         let Some(filter) = StreamFilter::parse(kind) else { return texts::INVALID_FILTER };
         if self.streams.contains_key(&seq) || self.streams.len() >= SUBSCRIPTIONS_MAX {
             return texts::STREAM_EXISTS;
         }
-        self.streams.insert(seq, Stream { filter, queued: 0 });
+        let id = self.subscription_id();
+        self.streams.insert(seq, Stream { id, filter, queued: 0 });
         ""
     }
 
@@ -292,7 +316,7 @@ impl Session {
             return None;
         }
         self.queue_reply(seq, &[], &Body::None);
-        self.monitor = Some(Monitor { seq, level, queued: 0 });
+        self.monitor = Some(Monitor { id: self.subscription_id(), seq, level, queued: 0 });
         Some(SessionAction::MonitorStarted)
     }
 
@@ -327,7 +351,7 @@ impl Session {
                 self.query_ids = self.query_ids.saturating_add(1);
             }
             let bytes = codec::write_event(seq, event, self.query_ids);
-            self.outputs.push_back(OutputItem { bytes, source: Source::Stream(seq) });
+            self.outputs.push_back(OutputItem { bytes, source: Source::Stream { seq, id: stream.id } });
         }
         dropped
     }
@@ -344,7 +368,7 @@ impl Session {
         }
         monitor.queued = monitor.queued.saturating_add(1);
         let bytes = codec::write_log(monitor.seq, line);
-        self.outputs.push_back(OutputItem { bytes, source: Source::Monitor });
+        self.outputs.push_back(OutputItem { bytes, source: Source::Monitor { id: monitor.id } });
         false
     }
 
@@ -377,16 +401,14 @@ impl Session {
         match item.source {
             Source::Reply => self.reply_bytes = self.reply_bytes.saturating_sub(bytes),
             Source::Query => self.query_record_bytes = self.query_record_bytes.saturating_sub(bytes),
-            Source::Stream(seq) => {
-                if let Some(stream) = self.streams.get_mut(&seq) {
-                    stream.queued = stream.queued.saturating_sub(1);
-                }
-            }
-            Source::Monitor => {
-                if let Some(monitor) = &mut self.monitor {
-                    monitor.queued = monitor.queued.saturating_sub(1);
-                }
-            }
+            Source::Stream { seq, id } => match self.streams.get_mut(&seq).filter(|stream| stream.id == id) {
+                Some(stream) => stream.queued = stream.queued.saturating_sub(1),
+                None => self.ended_records = self.ended_records.saturating_sub(1),
+            },
+            Source::Monitor { id } => match self.monitor.as_mut().filter(|monitor| monitor.id == id) {
+                Some(monitor) => monitor.queued = monitor.queued.saturating_sub(1),
+                None => self.ended_records = self.ended_records.saturating_sub(1),
+            },
         }
         Some(item.bytes)
     }
