@@ -212,6 +212,7 @@ impl<'a> Reader<'a> {
     /// It is none.
     pub fn float(&mut self) -> Result<f64, ReadError> {
         match self.byte()? {
+            0xc0 => Ok(0.0),
             0xcb => Ok(f64::from_bits(self.big_endian(8)?)),
             0xca => {
                 let bits = u32::try_from(self.big_endian(4)?).unwrap_or_default();

@@ -7,6 +7,7 @@ mod go_regex;
 mod harness;
 mod keyring;
 mod msgpack;
+mod msgpack_laws;
 mod native;
 mod probe;
 mod random_inputs;
