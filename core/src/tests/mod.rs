@@ -13,6 +13,7 @@ mod probe;
 mod random_inputs;
 mod rpc_client;
 mod rpc_junk;
+mod rpc_replies;
 mod rpc_rules;
 mod rpc_server;
 mod rpc_session;
