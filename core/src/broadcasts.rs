@@ -94,11 +94,6 @@ impl<K: Ord + Clone> Broadcasts<K> {
         }
     }
 
-    /// How many messages wait about subjects in `range`.
-    pub fn count_range(&self, range: impl core::ops::RangeBounds<K>) -> usize {
-        self.subjects.range(range).count()
-    }
-
     /// Whether a message about `subject` waits.
     pub fn contains(&self, subject: &K) -> bool {
         self.subjects.contains_key(subject)
@@ -166,11 +161,6 @@ impl<K: Ord + Clone> Broadcasts<K> {
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
-    }
-
-    /// The largest number of transmissions that a waiting message has had.
-    pub fn transmits_max(&self) -> u32 {
-        self.items.last_key_value().map_or(0, |(rank, _)| rank.transmits)
     }
 }
 

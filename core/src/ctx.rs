@@ -200,21 +200,22 @@ impl Ctx<'_> {
     pub(crate) fn send(&mut self, activity: Activity, to: SocketAddr, messages: &[Message], piggyback: bool) {
         let mut encoded = core::mem::take(&mut self.queues.scratch.encoded);
         encoded.clear();
-        let mut ends: [usize; 2] = [0; 2];
-        debug_assert!(messages.len() <= ends.len(), "a packet of our own has one or two direct messages");
-        let mut used = native::packet_overhead(self.envelope());
-        for (message, end) in messages.iter().zip(&mut ends) {
-            let start = encoded.len();
+        debug_assert!(messages.len() <= 2, "a packet of our own has one or two direct messages");
+        let mut first_end = 0;
+        for (index, message) in messages.iter().enumerate() {
             native::encode(message, &mut encoded);
-            *end = encoded.len();
-            used = used.saturating_add(encoded.len().saturating_sub(start)).saturating_add(native::PART_OVERHEAD);
+            if index == 0 {
+                first_end = encoded.len();
+            }
         }
+        let overhead = messages.len().saturating_mul(native::PART_OVERHEAD);
+        let used = native::packet_overhead(self.envelope()).saturating_add(encoded.len()).saturating_add(overhead);
         if piggyback && !self.queues.is_empty() {
             self.queues.pick(self.config.swim.packet_bytes.saturating_sub(used));
         } else {
             self.queues.pick(0);
         }
-        let (first, rest) = encoded.split_at_checked(ends[0]).unwrap_or((&encoded, &[]));
+        let (first, rest) = encoded.split_at_checked(first_end).unwrap_or((&encoded, &[]));
         let direct: [&[u8]; 2] = [first, rest];
         let direct = direct.get(..messages.len()).unwrap_or(&direct);
         self.seal_and_send(activity, to, direct);

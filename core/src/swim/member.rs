@@ -4,6 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
+use core::time::Duration;
 
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,15 @@ impl Member {
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.identity.name
+    }
+
+    /// Whether an old word about it may be answered now: once per `interval`. Notes the answer.
+    pub fn may_answer(&mut self, now: Time, interval: Duration) -> bool {
+        let due = self.accused_at.is_none_or(|last| now.since(last) >= interval);
+        if due {
+            self.accused_at = Some(now);
+        }
+        due
     }
 
     /// The member as events and listings show it.

@@ -135,10 +135,9 @@ impl Swim {
         let (now, interval) = (ctx.now, ctx.config.swim.probe_interval);
         let from = ctx.config.name.clone();
         let Some(member) = ctx.table.find_mut(slot) else { return };
-        if member.accused_at.is_some_and(|last| now.since(last) < interval) {
+        if !member.may_answer(now, interval) {
             return;
         }
-        member.accused_at = Some(now);
         let accused = Accused { node: member.name().clone(), incarnation: member.incarnation, from };
         let rumour = Rumour { slot, kind: RumourKind::Suspicion(Some(ctx.table.me())) };
         if !ctx.queues.swim.contains(&rumour) {
@@ -249,13 +248,12 @@ impl Swim {
     /// interval. Without it a suspicion goes on although its subject answers every ping.
     fn repeat_self(&self, ctx: &mut Ctx<'_>) {
         let (now, interval, me) = (ctx.now, ctx.config.swim.probe_interval, ctx.table.me());
-        let Some(own) = ctx.table.find_mut(me) else { return };
-        let recent = own.accused_at.is_some_and(|last| now.since(last) < interval);
-        if recent || self.leaving || ctx.queues.swim.contains(&Rumour::state(me)) {
+        if self.leaving || ctx.queues.swim.contains(&Rumour::state(me)) {
             return;
         }
-        own.accused_at = Some(now);
-        self.speak_for_self(ctx);
+        if ctx.table.find_mut(me).is_some_and(|own| own.may_answer(now, interval)) {
+            self.speak_for_self(ctx);
+        }
     }
 
     /// Answers an accusation: the own incarnation goes past the accused one (protocol.md 1.7, refute).
