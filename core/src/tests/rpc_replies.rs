@@ -128,7 +128,8 @@ fn has_records(request: &Request) -> bool {
     matches!(request, Request::Stream { .. } | Request::Monitor { .. } | Request::Query(_))
 }
 
-fn shown_body(request: &Request, body: Option<&Json>) -> Body {
+/// The captured body of a reply, as the records that it decodes to.
+pub(super) fn shown_body(request: &Request, body: Option<&Json>) -> Body {
     let Some(body) = body else { return Body::None };
     match request {
         Request::Join { .. } => Body::Joined(body["Num"].as_i64().expect("a count")),

@@ -8,12 +8,11 @@ use std::{format, vec};
 use serde_json::Value as Json;
 
 use super::rpc_vectors::{
-    HANDSHAKE, Vector, blob, bytes, coordinate, has_request_body, is_header, key_report, members, number, request,
-    sorted, stats, value,
+    HANDSHAKE, Vector, blob, bytes, has_request_body, is_header, members, number, request, sorted, value,
 };
 use crate::log::Level;
 use crate::msgpack::{Limits, Reader, Value};
-use crate::rpc::{Body, CloseReason, QueryRecord, Reply, Request, Session, SessionAction, StreamEvent};
+use crate::rpc::{CloseReason, QueryRecord, Reply, Request, Session, SessionAction, StreamEvent};
 
 const LIMITS: Limits = Limits { length: 1 << 20, depth: 16 };
 
@@ -141,14 +140,7 @@ fn reply(request: &Request, seq: u64, shown: &[Shown], asked: &[(u64, Request)])
     let before = asked.iter().filter(|(other, _)| *other == seq).count();
     let mut replies = shown.iter().filter(|shown| !shown.record && number(&shown.header["Seq"]) == seq);
     let shown = replies.nth(before)?;
-    let body = shown.body.as_ref().map_or(Body::None, |body| match request {
-        Request::Join { .. } => Body::Joined(body["Num"].as_i64().expect("a count")),
-        Request::Members | Request::MembersFiltered { .. } => Body::Members(members(&body["Members"])),
-        Request::Stats => Body::Stats(stats(body)),
-        Request::Key { .. } => Body::Keys(key_report(body)),
-        Request::GetCoordinate { .. } => Body::Coordinate(coordinate(body)),
-        other => panic!("{} has no body: {body}", other.command()),
-    });
+    let body = crate::tests::rpc_replies::shown_body(request, shown.body.as_ref());
     Some(Reply { error: bytes(&shown.header["Error"]), body })
 }
 
