@@ -15,6 +15,7 @@ extern crate std;
 pub mod broadcasts;
 pub mod command;
 pub mod config;
+pub mod coordinate;
 mod ctx;
 pub mod event;
 pub mod go_regex;

@@ -3,6 +3,7 @@
 mod bounds;
 mod cluster;
 mod contract;
+mod coordinate;
 mod go_regex;
 mod harness;
 mod keyring;
