@@ -1,12 +1,17 @@
 //! What an operator can ask of a node, and what it answers.
 
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{JoinTarget, Name};
+use crate::event::QueryKey;
+use crate::types::{JoinTarget, Name, Tags};
+use crate::wire::Filter;
 
 /// An operator's command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +31,72 @@ pub enum Command {
     ForceLeave {
         /// The member's name; an unknown one is no error.
         node: Name,
+        /// Whether the member is forgotten everywhere, too.
+        prune: bool,
     },
+    /// Tell everybody something.
+    UserEvent {
+        /// Its name.
+        name: Box<[u8]>,
+        /// What it carries; with the name at most as many bytes as the configuration says.
+        payload: Box<[u8]>,
+        /// Whether receivers may put events of one name together.
+        coalesce: bool,
+    },
+    /// Ask everybody something.
+    Query(Box<Question>),
+    /// Answer a query that was handed out as [`crate::event::Event::Query`].
+    Respond {
+        /// Which one.
+        query: QueryKey,
+        /// The answer.
+        payload: Box<[u8]>,
+    },
+    /// Change the node's tags: first the deletions, then what is set.
+    SetTags {
+        /// The tags to set.
+        set: Tags,
+        /// The tags to delete; absent ones are no error.
+        delete: Vec<Vec<u8>>,
+    },
+    /// Give the node these tags and no others.
+    ReplaceTags(Tags),
+    /// Do something with the keys of all members.
+    Key(KeyRequest),
 }
 
-/// The answer to a command; exactly one for each.
+/// A query as an operator asks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Its name; those that begin with `_serf_` are the cluster's own.
+    pub name: Box<[u8]>,
+    /// What it carries.
+    pub payload: Box<[u8]>,
+    /// Who is asked: every filter must match.
+    pub filters: Vec<Filter>,
+    /// Whether those who are asked say at once that they are.
+    pub ack: bool,
+    /// By how many other members each word is passed on too.
+    pub relay_factor: u8,
+    /// How long words are waited for; `None`: as long as the size of the cluster suggests (protocol.md 2.8).
+    pub timeout: Option<Duration>,
+}
+
+/// What all members do with their keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyRequest {
+    /// Add a key to the ring.
+    Install(Box<[u8]>),
+    /// Encrypt with this key of the ring.
+    Use(Box<[u8]>),
+    /// Take a key off the ring.
+    Remove(Box<[u8]>),
+    /// Say which keys there are.
+    List,
+}
+
+/// The answer to a command: exactly one for each, but for a query, whose [`Reply::QueryStarted`] is followed by
+/// [`Reply::QueryAck`]s, [`Reply::QueryResponse`]s and one [`Reply::QueryDone`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// The join is over.
@@ -45,8 +112,62 @@ pub enum Reply {
     Rejoined,
     /// The force-leave is under way; an unknown name and a live member get the same answer.
     ForceLeft,
+    /// The event is on its way.
+    EventSent,
+    /// The query is on its way.
+    QueryStarted,
+    /// A member has got the query.
+    QueryAck {
+        /// Which one; each at most once.
+        from: Name,
+    },
+    /// A member has answered the query.
+    QueryResponse {
+        /// Which one; each at most once.
+        from: Name,
+        /// The answer.
+        payload: Box<[u8]>,
+    },
+    /// Nothing more will be heard of the query.
+    QueryDone,
+    /// The answer is on its way.
+    Responded,
+    /// The tags are as they were asked to be, and the word is out or has had its time.
+    TagsSet,
+    /// What the members have done with their keys.
+    Keys(Box<KeyOutcome>),
     /// The command could not be done.
     Failed(CommandError),
+}
+
+/// What the members have done with their keys (protocol.md 2.9). A success only where every member has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOutcome {
+    /// Members when the question was asked.
+    pub nodes: u32,
+    /// Members that answered.
+    pub responses: u32,
+    /// Members that answered that they could not.
+    pub errors: u32,
+    /// What members had to say.
+    pub messages: BTreeMap<Name, String>,
+    /// How many members have each key, in base64.
+    pub keys: BTreeMap<String, u32>,
+    /// How many members encrypt with each key, in base64.
+    pub primaries: BTreeMap<String, u32>,
+    /// Members that did not answer.
+    pub missing: Vec<Name>,
+}
+
+impl KeyOutcome {
+    /// Why it is no success, in upstream's words; `None`: it is one.
+    pub fn error(&self) -> Option<String> {
+        if self.errors > 0 {
+            return Some(alloc::format!("{}/{} nodes reported failure", self.errors, self.nodes));
+        }
+        (self.responses != self.nodes)
+            .then(|| alloc::format!("{}/{} nodes reported success", self.responses, self.nodes))
+    }
 }
 
 /// Why one target of a join was not contacted. `Display` is upstream's line (rpc.md 5).
@@ -148,16 +269,87 @@ pub enum CommandError {
     ForceLeaveTimedOut,
     /// Too many commands of this kind wait already.
     Busy,
+    /// Name and payload of a user event are too long.
+    EventTooLong {
+        /// The limit of the configuration.
+        limit: usize,
+    },
+    /// A user event is too long once it is encoded.
+    EncodedEventTooLong {
+        /// The limit of the configuration.
+        limit: usize,
+    },
+    /// A query is too long once it is encoded.
+    QueryTooLong {
+        /// The limit of the configuration.
+        limit: usize,
+    },
+    /// The name is kept for the cluster's own queries.
+    ReservedQuery,
+    /// The node speaks a Serf protocol that does not have this.
+    Unsupported,
+    /// The query is unknown, or its time is over.
+    UnknownQuery,
+    /// The query has been answered.
+    AlreadyResponded,
+    /// The query's time is over.
+    PastDeadline,
+    /// An answer is too long once it is encoded.
+    ResponseTooLong {
+        /// The limit of the configuration.
+        limit: usize,
+    },
+    /// The tags are too long once they are encoded.
+    TagsTooLong(TagCosts),
+    /// What had to be kept could not be.
+    NotKept(String),
 }
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotAlive => "Serf can't Join after Leave or Shutdown",
-            Self::LeaveInProgress => "Leave already in progress",
-            Self::NotLeft => "the node has not left",
-            Self::ForceLeaveTimedOut => "timed out broadcasting node removal",
-            Self::Busy => "too many commands are waiting",
-        })
+        match self {
+            Self::NotAlive => f.write_str("Serf can't Join after Leave or Shutdown"),
+            Self::LeaveInProgress => f.write_str("Leave already in progress"),
+            Self::NotLeft => f.write_str("the node has not left"),
+            Self::ForceLeaveTimedOut => f.write_str("timed out broadcasting node removal"),
+            Self::Busy => f.write_str("too many commands are waiting"),
+            Self::EventTooLong { limit } => {
+                write!(f, "user event exceeds configured limit of {limit} bytes before encoding")
+            }
+            Self::EncodedEventTooLong { limit } => {
+                write!(f, "encoded user event exceeds configured limit of {limit} bytes after encoding")
+            }
+            Self::QueryTooLong { limit } => write!(f, "query exceeds limit of {limit} bytes"),
+            Self::ReservedQuery => f.write_str("Queries cannot contain the '_serf_' prefix"),
+            Self::Unsupported => f.write_str("Feature not supported"),
+            Self::UnknownQuery => f.write_str("No pending queries matching ID"),
+            Self::AlreadyResponded => f.write_str("response already sent"),
+            Self::PastDeadline => f.write_str("response is past the deadline"),
+            Self::ResponseTooLong { limit } => write!(f, "response exceeds limit of {limit} bytes"),
+            Self::TagsTooLong(costs) => costs.fmt(f),
+            Self::NotKept(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What tags that are too long take, encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagCosts {
+    /// All of them.
+    pub total: usize,
+    /// Each one, the dearest first.
+    pub each: Vec<(Vec<u8>, usize)>,
+}
+
+/// Upstream's text (rpc.md 5), then what the tags take.
+impl fmt::Display for TagCosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let limit = crate::limits::META_BYTES_MAX;
+        write!(f, "Encoded length of tags exceeds limit of {limit} bytes: they take {}", self.total)?;
+        for (index, (key, bytes)) in self.each.iter().enumerate() {
+            let between = if index == 0 { " (" } else { ", " };
+            write!(f, "{between}{} {bytes}", String::from_utf8_lossy(key))?;
+        }
+        if self.each.is_empty() { Ok(()) } else { f.write_str(")") }
     }
 }

@@ -173,13 +173,36 @@ pub struct SerfConfig {
     pub recent_intent_timeout: Duration,
     /// Time between two measurements of the queues.
     pub queue_check_interval: Duration,
-    /// How member events are put together; `None`: each at once.
+    /// How member events, and user events that allow it, are put together; `None`: each at once.
     pub coalesce: Option<Coalesce>,
-    /// Whom to contact at the start until somebody answers.
+    /// Whom to contact at the start until somebody answers, and again whenever none of them is alive.
     pub retry_join: Option<RetryJoin>,
+    /// Bytes of name and payload of a user event of our own, and of the encoded event; at most 9,216.
+    pub user_event_bytes: usize,
+    /// Bytes of an encoded query of our own.
+    pub query_bytes: usize,
+    /// Bytes of an encoded answer of our own.
+    pub query_response_bytes: usize,
+    /// Multiplies how long a query waits.
+    pub query_timeout_mult: u32,
+    /// Whether the members are asked who is right when another node claims our name.
+    pub resolve_conflicts: bool,
+    /// Whether what is worth knowing after a restart is handed out as snapshot lines.
+    pub snapshot: Option<SnapshotConfig>,
+    /// Whether changes of the keys are handed out to be kept.
+    pub keyring_file: bool,
+    /// Whether changes of the tags are handed out to be kept.
+    pub tags_file: bool,
 }
 
-/// The windows of coalesced member events (protocol.md 2.11).
+/// How a snapshot is used (cli.md 3.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotConfig {
+    /// Whether peers are contacted again even after a leave.
+    pub rejoin_after_leave: bool,
+}
+
+/// The windows of coalesced events (protocol.md 2.11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coalesce {
     /// Longest time that an event waits.
@@ -243,10 +266,7 @@ impl Config {
         if self.keys.len() > limits::KEYS_MAX {
             return Err(ConfigError::Keys { keys: self.keys.len() });
         }
-        let meta = crate::serf::tags::encode(&self.tags);
-        if meta.as_bytes().len() > limits::META_BYTES_MAX {
-            return Err(ConfigError::Tags { bytes: meta.as_bytes().len() });
-        }
+        crate::serf::tags::encode_for(&self.tags, self.versions).map_err(ConfigError::Tags)?;
         self.swim.validate()?;
         self.serf.validate()
     }
@@ -388,6 +408,14 @@ impl Default for SerfConfig {
             queue_check_interval: Duration::from_secs(30),
             coalesce: None,
             retry_join: None,
+            user_event_bytes: 512,
+            query_bytes: 1_024,
+            query_response_bytes: 1_024,
+            query_timeout_mult: 16,
+            resolve_conflicts: true,
+            snapshot: None,
+            keyring_file: false,
+            tags_file: false,
         }
     }
 }
@@ -409,6 +437,18 @@ impl SerfConfig {
             ("recent_intent_timeout", self.recent_intent_timeout),
         ] {
             bounded(what, value)?;
+        }
+        if self.user_event_bytes > limits::USER_EVENT_BYTES_MAX {
+            return Err(ConfigError::UserEventBytes);
+        }
+        for (what, value, max) in [
+            ("query_bytes", self.query_bytes as u64, limits::QUERY_BYTES_MAX as u64),
+            ("query_response_bytes", self.query_response_bytes as u64, limits::QUERY_BYTES_MAX as u64),
+            ("query_timeout_mult", u64::from(self.query_timeout_mult), 1_024),
+        ] {
+            if value == 0 || value > max {
+                return Err(ConfigError::Range { what, value, min: 1, max });
+            }
         }
         if let Some(coalesce) = self.coalesce {
             positive("coalesce.period", coalesce.period)?;
@@ -459,10 +499,7 @@ pub enum ConfigError {
         keys: usize,
     },
     /// The encoded tags are too long.
-    Tags {
-        /// Their encoded length.
-        bytes: usize,
-    },
+    Tags(crate::command::TagCosts),
     /// A probe would have no time for its indirect stage.
     ProbeTimeout {
         /// The timeout.
@@ -493,6 +530,8 @@ pub enum ConfigError {
         /// The largest that is allowed.
         max: u64,
     },
+    /// User events may not be as long as that.
+    UserEventBytes,
     /// A simulator's seed was given together with keys.
     SimulatedSeedWithKeys,
 }
@@ -508,9 +547,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "label of {bytes} bytes: it must have at most {}", limits::LABEL_BYTES_MAX)
             }
             Self::Keys { keys } => write!(f, "{keys} keys: a ring holds at most {}", limits::KEYS_MAX),
-            // Upstream's text (rpc.md 5), then what was found.
-            Self::Tags { .. } => {
-                write!(f, "Encoded length of tags exceeds limit of {} bytes", limits::META_BYTES_MAX)
+            Self::Tags(costs) => costs.fmt(f),
+            Self::UserEventBytes => {
+                write!(f, "user event size limit exceeds limit of {} bytes", limits::USER_EVENT_BYTES_MAX)
             }
             Self::ProbeTimeout { timeout, interval } => {
                 write!(f, "probe timeout {timeout:?} must be below the probe interval {interval:?}")

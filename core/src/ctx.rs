@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::broadcasts::{Broadcasts, Preference, Rank, Waiter};
 use crate::config::Config;
-use crate::io::{Activity, Output};
+use crate::coordinate::Vivaldi;
+use crate::io::{Activity, Output, Persist, PersistId};
 use crate::keyring::Keyring;
 use crate::limits;
 use crate::log::Log;
@@ -31,7 +32,8 @@ pub(crate) struct Ctx<'a> {
     pub(crate) timers: &'a mut Timers,
     pub(crate) rng: &'a mut Rng,
     pub(crate) queues: &'a mut Queues,
-    pub(crate) keyring: &'a Keyring,
+    pub(crate) keyring: &'a mut Keyring,
+    pub(crate) coordinates: &'a mut Vivaldi,
     pub(crate) out: &'a mut Vec<Output>,
 }
 
@@ -68,6 +70,14 @@ pub(crate) struct Queues {
     pub(crate) swim: Broadcasts<Rumour>,
     /// Serf's intents: one per name, the newest (U-23).
     pub(crate) intents: Broadcasts<Name>,
+    /// Queries, each a subject of its own.
+    pub(crate) queries: Broadcasts<u64>,
+    /// User events, each a subject of its own.
+    pub(crate) events: Broadcasts<u64>,
+    /// How many queries and events have been queued.
+    numbered: u64,
+    /// How many records have been handed out to be kept.
+    persists: u64,
     /// Phase of the gossip rounds, drawn at the start.
     pub(crate) gossip_phase: Time,
     pub(crate) drops: Drops,
@@ -98,16 +108,42 @@ impl Drops {
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     encoded: Vec<u8>,
-    picked_swim: Vec<Rank>,
-    picked_intents: Vec<Rank>,
+    picked: Picked,
 }
 
-impl Scratch {
+/// What goes into a packet, by queue.
+#[derive(Clone, Debug, Default)]
+struct Picked {
+    swim: Vec<Rank>,
+    intents: Vec<Rank>,
+    queries: Vec<Rank>,
+    events: Vec<Rank>,
+}
+
+impl Picked {
+    fn clear(&mut self) {
+        let Self { swim, intents, queries, events } = self;
+        for list in [swim, intents, queries, events] {
+            list.clear();
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        let Self { swim, intents, queries, events } = self;
+        [swim, intents, queries, events].iter().all(|list| list.is_empty())
+    }
+
     /// Keeps at most `parts` of what was picked, with the share of the layer above among them.
     fn fit(&mut self, parts: usize) {
-        let kept = self.picked_intents.len().min(parts / SERF_SHARE);
-        self.picked_swim.truncate(parts.saturating_sub(kept));
-        self.picked_intents.truncate(parts.saturating_sub(self.picked_swim.len()));
+        let Self { swim, intents, queries, events } = self;
+        let above = intents.len().saturating_add(queries.len()).saturating_add(events.len());
+        let kept = above.min(parts / SERF_SHARE);
+        swim.truncate(parts.saturating_sub(kept));
+        let mut left = parts.saturating_sub(swim.len());
+        for list in [intents, queries, events] {
+            list.truncate(left);
+            left = left.saturating_sub(list.len());
+        }
     }
 }
 
@@ -119,6 +155,10 @@ impl Queues {
         Self {
             swim: Broadcasts::new(Preference::Longest, limits::BROADCASTS_MAX),
             intents: Broadcasts::new(Preference::Oldest, limits::INTENTS_QUEUED_MAX),
+            queries: Broadcasts::new(Preference::Oldest, limits::EVENTS_QUEUED_MAX),
+            events: Broadcasts::new(Preference::Oldest, limits::EVENTS_QUEUED_MAX),
+            numbered: 0,
+            persists: 0,
             gossip_phase,
             drops: Drops::default(),
             scratch: Scratch::default(),
@@ -126,7 +166,12 @@ impl Queues {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.swim.is_empty() && self.intents.is_empty()
+        self.swim.is_empty() && !self.speaks_above()
+    }
+
+    /// Whether the layer above has something to say.
+    fn speaks_above(&self) -> bool {
+        !self.intents.is_empty() || !self.queries.is_empty() || !self.events.is_empty()
     }
 
     pub(crate) fn take_finished(&mut self) -> Vec<Waiter> {
@@ -137,16 +182,21 @@ impl Queues {
 
     /// Chooses what goes into `room` bytes: membership first, but for the share of the layer above.
     fn pick(&mut self, room: usize) {
-        let Scratch { picked_swim, picked_intents, .. } = &mut self.scratch;
-        picked_swim.clear();
-        picked_intents.clear();
+        let reserved = if self.speaks_above() { room / SERF_SHARE } else { 0 };
+        let Picked { swim, intents, queries, events } = &mut self.scratch.picked;
         let overhead = native::PART_OVERHEAD;
-        let reserved = if self.intents.is_empty() { 0 } else { room / SERF_SHARE };
-        let left = self.swim.pick(room.saturating_sub(reserved), overhead, picked_swim);
-        let left = self.intents.pick(left.saturating_add(reserved), overhead, picked_intents);
+        let left = self.swim.pick(room.saturating_sub(reserved), overhead, swim);
+        let left = self.intents.pick(left.saturating_add(reserved), overhead, intents);
+        let left = self.queries.pick(left, overhead, queries);
+        let left = self.events.pick(left, overhead, events);
         if reserved > 0 {
-            self.swim.pick(left, overhead, picked_swim);
+            self.swim.pick(left, overhead, swim);
         }
+    }
+
+    fn next_number(&mut self) -> u64 {
+        self.numbered = self.numbered.saturating_add(1);
+        self.numbered
     }
 }
 
@@ -210,10 +260,9 @@ impl Ctx<'_> {
         }
         let overhead = messages.len().saturating_mul(native::PART_OVERHEAD);
         let used = native::packet_overhead(self.envelope()).saturating_add(encoded.len()).saturating_add(overhead);
+        self.queues.scratch.picked.clear();
         if piggyback && !self.queues.is_empty() {
             self.queues.pick(self.config.swim.packet_bytes.saturating_sub(used));
-        } else {
-            self.queues.pick(0);
         }
         let (first, rest) = encoded.split_at_checked(first_end).unwrap_or((&encoded, &[]));
         let direct: [&[u8]; 2] = [first, rest];
@@ -225,9 +274,9 @@ impl Ctx<'_> {
     /// Sends one packet of broadcasts alone; false if there is nothing to send.
     pub(crate) fn send_gossip(&mut self, to: SocketAddr) -> bool {
         let overhead = native::packet_overhead(self.envelope());
+        self.queues.scratch.picked.clear();
         self.queues.pick(self.config.swim.packet_bytes.saturating_sub(overhead));
-        let scratch = &self.queues.scratch;
-        if scratch.picked_swim.is_empty() && scratch.picked_intents.is_empty() {
+        if self.queues.scratch.picked.is_empty() {
             return false;
         }
         self.seal_and_send(Activity::Gossip, to, &[]);
@@ -238,16 +287,19 @@ impl Ctx<'_> {
     fn seal_and_send(&mut self, activity: Activity, to: SocketAddr, direct: &[&[u8]]) {
         let nonce = self.nonce();
         let envelope = Envelope { keyring: self.keyring, label: &self.config.label };
-        self.queues.scratch.fit(limits::PARTS_MAX.saturating_sub(direct.len()));
-        let Queues { swim, intents, scratch, .. } = &*self.queues;
-        let picked_swim = scratch.picked_swim.iter().map(|&rank| swim.bytes(rank));
-        let picked_intents = scratch.picked_intents.iter().map(|&rank| intents.bytes(rank));
-        let parts = direct.iter().copied().chain(picked_swim).chain(picked_intents);
-        let bytes = native::seal_parts(parts, envelope, nonce);
+        self.queues.scratch.picked.fit(limits::PARTS_MAX.saturating_sub(direct.len()));
+        let Queues { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = &*self.queues;
+        let broadcasts = (picked.swim.iter().map(|&rank| swim.bytes(rank)))
+            .chain(picked.intents.iter().map(|&rank| intents.bytes(rank)))
+            .chain(picked.queries.iter().map(|&rank| queries.bytes(rank)))
+            .chain(picked.events.iter().map(|&rank| events.bytes(rank)));
+        let bytes = native::seal_parts(direct.iter().copied().chain(broadcasts), envelope, nonce);
         let limit = retransmit_limit(self.config.swim.retransmit_mult, self.members());
-        let Queues { swim, intents, scratch, .. } = &mut *self.queues;
-        swim.sent(&scratch.picked_swim, limit);
-        intents.sent(&scratch.picked_intents, limit);
+        let Queues { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = &mut *self.queues;
+        swim.sent(&picked.swim, limit);
+        intents.sent(&picked.intents, limit);
+        queries.sent(&picked.queries, limit);
+        events.sent(&picked.events, limit);
         self.out.push(Output::Datagram { activity, to, bytes });
     }
 
@@ -277,10 +329,43 @@ impl Ctx<'_> {
         if !self.queues.intents.push(name, bytes.into(), waiter) {
             self.dropped("intent queue", limits::INTENTS_QUEUED_MAX, 1);
         }
-        if self.queues.intents.len() >= limits::QUEUE_DEPTH_WARNING {
+        self.watch_queue(self.queues.intents.len());
+        self.arm_gossip();
+    }
+
+    /// Queues a user event or a query.
+    pub(crate) fn broadcast_numbered(&mut self, message: SerfMessage) {
+        let query = matches!(message, SerfMessage::Query(_));
+        let mut bytes = Vec::new();
+        native::encode(&Message::Serf(message), &mut bytes);
+        let number = self.queues.next_number();
+        let (queue, what) = if query {
+            (&mut self.queues.queries, "query queue")
+        } else {
+            (&mut self.queues.events, "event queue")
+        };
+        let fits = queue.push(number, bytes.into(), None);
+        let depth = queue.len();
+        if !fits {
+            self.dropped(what, limits::EVENTS_QUEUED_MAX, 1);
+        }
+        self.watch_queue(depth);
+        self.arm_gossip();
+    }
+
+    /// Measures the queues from time to time while one of them is long.
+    fn watch_queue(&mut self, depth: usize) {
+        if depth >= limits::QUEUE_DEPTH_WARNING {
             self.arm_if_idle(TimerKind::QueueCheck, self.now + self.config.serf.queue_check_interval);
         }
-        self.arm_gossip();
+    }
+
+    /// Hands out a record to be kept.
+    pub(crate) fn persist(&mut self, record: Persist) -> PersistId {
+        self.queues.persists = self.queues.persists.saturating_add(1);
+        let id = PersistId(self.queues.persists);
+        self.out.push(Output::Persist { id, record: Box::new(record) });
+        id
     }
 
     /// Lets gossip rounds run while there is something to say and somebody to say it to.

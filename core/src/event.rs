@@ -1,11 +1,14 @@
 //! What users of a node subscribe to.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{GossipAddr, Name, Tags, Versions};
+use crate::lamport::LamportTime;
+use crate::types::{GossipAddr, Name, QueryId, Tags, Versions};
+pub use crate::wire::UserEvent;
 
 /// Something that happened in the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +20,32 @@ pub enum Event {
         /// The members, sorted by name where there are several.
         members: Vec<MemberInfo>,
     },
+    /// Somebody has told everybody something.
+    User(UserEvent),
+    /// Somebody asks, and an answer is welcome: [`crate::command::Command::Respond`].
+    Query(QueryEvent),
     /// The node must not go on: what the driver must do next is stop.
     Shutdown(ShutdownReason),
+}
+
+/// What tells a query from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QueryKey {
+    /// When it was asked, on the query clock.
+    pub ltime: LamportTime,
+    /// Random.
+    pub id: QueryId,
+}
+
+/// A query that may be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryEvent {
+    /// What an answer must name.
+    pub key: QueryKey,
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// What it carries.
+    pub payload: Box<[u8]>,
 }
 
 /// Why a node asks its driver to stop.
@@ -26,6 +53,8 @@ pub enum Event {
 pub enum ShutdownReason {
     /// The retry-join targets were tried as often as the configuration allows.
     RetryJoinExhausted,
+    /// Another node has the same name, and most members know the name by the other.
+    NameConflict,
 }
 
 /// What happened to a member, in the order in which coalesced events are handed out.

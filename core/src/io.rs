@@ -300,6 +300,19 @@ impl fmt::Display for PersistError {
 pub enum Persist {
     /// The largest incarnation that this node has used (protocol.md 3.2, U-04): a restart begins above it.
     Incarnation(crate::types::Incarnation),
+    /// Lines for the snapshot file (cli.md 3.9).
+    Snapshot {
+        /// The lines.
+        lines: Box<[u8]>,
+        /// Whether they are all that the file is to hold; else they are appended.
+        replace: bool,
+        /// Whether they must be on the disk before [`Stimulus::Persisted`] says so.
+        sync: bool,
+    },
+    /// The keys for the keyring file, primary first.
+    Keyring(alloc::vec::Vec<crate::keyring::Key>),
+    /// The tags for the tags file.
+    Tags(crate::types::Tags),
 }
 
 /// What survived of an earlier life.
@@ -307,4 +320,6 @@ pub enum Persist {
 pub struct Saved {
     /// The largest incarnation that the earlier life is known to have used.
     pub incarnation: Option<crate::types::Incarnation>,
+    /// The snapshot file as it was found; `None`: there was none.
+    pub snapshot: Option<Box<[u8]>>,
 }

@@ -16,8 +16,6 @@ pub const META_BYTES_MAX: usize = 512;
 pub const META_BYTES_ACCEPTED: usize = 4_096;
 /// Bytes of a node's name that we accept; upstream's optional rule says 128.
 pub const NAME_BYTES_MAX: usize = 512;
-/// Bytes of an ack's payload: a coordinate takes about 110.
-pub const ACK_PAYLOAD_BYTES_MAX: usize = 512;
 /// Bytes of the text with which an acceptor refuses a stream (gossip-wire.md 2.4).
 pub const ERROR_BYTES_MAX: usize = 1_024;
 /// Bytes of a label (gossip-wire.md 1.1).
@@ -56,6 +54,34 @@ pub const BROADCAST_WAITS_MAX: usize = 1_024;
 pub const COALESCED_MAX: usize = 16_384;
 /// Messages and nodes of one push/pull (gossip-wire.md 10.1).
 pub const PUSH_PULL_NODES_MAX: usize = 1_048_576;
+/// Bytes of name and payload of a user event, sent or accepted (protocol.md 2.7: the cap of its limit).
+pub const USER_EVENT_BYTES_MAX: usize = 9_216;
+/// Lamport times of user events and of queries that are remembered to tell duplicates (protocol.md 2.15).
+pub const SEEN_TIMES: u64 = 512;
+/// User events that are remembered; beyond it the oldest Lamport time goes, and what is older is not accepted again.
+pub const EVENTS_SEEN_MAX: usize = 8_192;
+/// Bytes of the user events that are remembered.
+pub const EVENTS_SEEN_BYTES_MAX: usize = 4 << 20;
+/// Queries that are remembered to tell duplicates; beyond it the oldest Lamport time goes.
+pub const QUERIES_SEEN_MAX: usize = 8_192;
+/// User events that wait in the queue, and queries (protocol.md 2.10).
+pub const EVENTS_QUEUED_MAX: usize = 4_096;
+/// Queries of others that may still be answered.
+pub const QUERIES_OPEN_MAX: usize = 1_024;
+/// Queries of our own that wait for answers.
+pub const QUERIES_RUNNING_MAX: usize = 1_024;
+/// Filters of one query.
+pub const FILTERS_MAX: usize = 256;
+/// Largest encoded length that a configuration may allow for queries and answers: they travel in one datagram.
+pub const QUERY_BYTES_MAX: usize = 65_000;
+/// Key changes that wait for their turn.
+pub const KEY_REQUESTS_MAX: usize = 64;
+/// Different keys of a whole cluster that are counted.
+pub const KEYS_LISTED_MAX: usize = 1_024;
+/// Records that wait to be durable and on which an answer depends.
+pub const PERSISTS_MAX: usize = 1_024;
+/// User events in one window of coalesced events; at the bound the window is flushed.
+pub const COALESCED_EVENTS_MAX: usize = 4_096;
 /// An incarnation from here on is not believed: an honest one grows by one at a time (protocol.md 3.2, U-13).
 pub const INCARNATION_SUSPICIOUS: u32 = 1 << 31;
 /// Forgotten members whose last incarnation is remembered (protocol.md 3.2, U-05 and U-18).

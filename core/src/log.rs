@@ -1,5 +1,6 @@
 //! Log records as values. `Display` gives upstream's text behind time and level; the driver writes those.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -9,6 +10,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{JoinError, JoinErrors};
+use crate::event::QueryKey;
 use crate::types::{GoList, GossipAddr, JoinTarget, Name};
 use crate::wire::WireError;
 
@@ -93,7 +95,7 @@ pub enum Log {
     /// The layer above is told of a conflict between others.
     NameConflict(Name, GossipAddr, GossipAddr),
     /// Another node claims our own name.
-    OwnNameConflict(GossipAddr),
+    OwnNameConflict(GossipAddr, bool),
     /// A push/pull begins.
     PushPullStart(Name, SocketAddr),
     /// A push/pull did not work.
@@ -108,8 +110,34 @@ pub enum Log {
     RejectedMore(u64),
     /// A push/pull entry was skipped because of its versions.
     Incompatible(Name),
-    /// A message kind was received.
+    /// A message kind was received, about that member or of that name.
     Message(&'static str, Name),
+    /// A query's pattern cannot be compiled, with the reason in Go's words.
+    BadFilter(Box<[u8]>, String),
+    /// A word came on a query that does not run.
+    StrayResponse(Name, QueryKey),
+    /// A word was to be passed on to an address that is no member's.
+    RelayRefused(Name, GossipAddr),
+    /// A query of the cluster's own could not be answered or asked, by its name and with the reason.
+    InternalQueryFailed(Box<[u8]>, String),
+    /// A query of the cluster's own that nobody knows.
+    UnknownInternalQuery(Box<[u8]>),
+    /// Our keys were not changed, by what was wanted and with the reason.
+    KeyTaskFailed(&'static str, String),
+    /// Members that did not say what they did with their keys.
+    KeysUnanswered(Vec<Name>),
+    /// The vote about our name was ours: so many of so many.
+    ConflictWon(u32, u32),
+    /// The vote about our name was the other's.
+    ConflictLost(u32, u32),
+    /// Nobody could say whose our name is.
+    ConflictUndecided,
+    /// A member's coordinate cannot be used, with the reason.
+    CoordinateRejected(Name, String),
+    /// A member was pruned.
+    MemberReapForced(Name, GossipAddr),
+    /// A member that was to be pruned still answers.
+    PruneRefused(Name),
     /// An attempt to reach the retry-join targets begins.
     RetryJoin(bool),
     /// A join begins.
@@ -161,6 +189,8 @@ impl Log {
             | Self::MemberFailed(..)
             | Self::MemberUpdate(_)
             | Self::MemberReap(_)
+            | Self::MemberReapForced(..)
+            | Self::ConflictWon(..)
             | Self::Suspect(_)
             | Self::MarkFailed(..)
             | Self::RetryJoin(_)
@@ -177,16 +207,27 @@ impl Log {
             | Self::LeavingReverted(_)
             | Self::LeaveTimedOut
             | Self::QueueDepth(..)
+            | Self::BadFilter(..)
+            | Self::RelayRefused(..)
+            | Self::InternalQueryFailed(..)
+            | Self::UnknownInternalQuery(_)
+            | Self::KeysUnanswered(_)
+            | Self::ConflictLost(..)
+            | Self::ConflictUndecided
+            | Self::CoordinateRejected(..)
+            | Self::PruneRefused(_)
             | Self::RejectedMore(_)
             | Self::Dropped(..) => Level::Warn,
             Self::PingFailed(_)
             | Self::PushPullStart(..)
             | Self::StreamFrom(_)
             | Self::Message(..)
+            | Self::StrayResponse(..)
             | Self::ReconnectFailed(..)
             | Self::ReconnectThrottled => Level::Debug,
             Self::Conflict { .. }
-            | Self::OwnNameConflict(_)
+            | Self::OwnNameConflict(..)
+            | Self::KeyTaskFailed(..)
             | Self::PushPullFailed(..)
             | Self::Rejected(..)
             | Self::StreamRejected(..)
@@ -231,9 +272,9 @@ impl fmt::Display for Log {
             Self::NameConflict(name, one, other) => {
                 write!(f, "serf: Name conflict for '{name}' both {one} and {other} are claiming")
             }
-            Self::OwnNameConflict(other) => write!(
+            Self::OwnNameConflict(other, resolve) => write!(
                 f,
-                "serf: Node name conflicts with another node at {other}. Names must be unique! (Resolution enabled: false)"
+                "serf: Node name conflicts with another node at {other}. Names must be unique! (Resolution enabled: {resolve})"
             ),
             Self::PushPullStart(name, to) => write!(f, "memberlist: Initiating push/pull sync with: {name} {to}"),
             Self::PushPullFailed(to, why) => write!(f, "memberlist: Push/Pull with {to} failed: {why}"),
@@ -248,6 +289,40 @@ impl fmt::Display for Log {
                 write!(f, "memberlist: skipped node {name} in a push/pull: its protocol versions are incompatible")
             }
             Self::Message(kind, name) => write!(f, "serf: {kind}: {name}"),
+            Self::BadFilter(pattern, why) => {
+                let pattern = String::from_utf8_lossy(pattern);
+                write!(f, "serf: failed to compile filter regex ({pattern}): {why}")
+            }
+            Self::StrayResponse(from, key) => {
+                write!(f, "serf: reply for non-running query (LTime: {}, ID: {}) From: {from}", key.ltime, key.id.0)
+            }
+            Self::RelayRefused(name, to) => {
+                write!(f, "serf: a relay to {name} at {to} was refused: no such member is known")
+            }
+            Self::InternalQueryFailed(query, why) => {
+                write!(f, "serf: internal query '{}' failed: {why}", String::from_utf8_lossy(query))
+            }
+            Self::UnknownInternalQuery(query) => {
+                write!(f, "serf: Unhandled internal query '{}'", String::from_utf8_lossy(query))
+            }
+            Self::KeyTaskFailed(task, why) => write!(f, "serf: Failed to {task}: {why}"),
+            Self::KeysUnanswered(names) => {
+                write!(f, "serf: {} members did not answer about their keys: {}", names.len(), GoList(names))
+            }
+            Self::ConflictWon(ours, answers) => {
+                write!(f, "serf: majority in name conflict resolution [{ours} / {answers}]")
+            }
+            Self::ConflictLost(ours, answers) => {
+                write!(f, "serf: minority in name conflict resolution, quiting [{ours} / {answers}]")
+            }
+            Self::ConflictUndecided => {
+                f.write_str("serf: nobody could say whose the name is: the name conflict stays, and so do we")
+            }
+            Self::CoordinateRejected(name, why) => write!(f, "serf: Rejected coordinate from {name}: {why}"),
+            Self::MemberReapForced(name, addr) => write!(f, "serf: EventMemberReap (forced): {name} {}", addr.ip()),
+            Self::PruneRefused(name) => {
+                write!(f, "serf: {name} was to be pruned but still answers: it stays a member")
+            }
             Self::RetryJoin(replay) => write!(f, "agent: Joining cluster...(replay: {replay})"),
             Self::Joining(targets, replay) => write!(f, "agent: joining: {} replay: {replay}", GoList(targets)),
             Self::Joined(contacted) => write!(f, "agent: joined: {contacted} nodes"),

@@ -15,7 +15,8 @@ use crate::ctx::{Ctx, Queues};
 use crate::event::{MemberInfo, Status};
 use crate::identity::{Identity, Interner};
 use crate::io::{Deadline, Input, Output, Saved, Stimulus, StreamEvent, StreamId};
-use crate::keyring::Keyring;
+use crate::coordinate::{Coordinate, Vivaldi};
+use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::log::Log;
@@ -26,7 +27,7 @@ use crate::swim::member::{Bounds, Member, Table};
 use crate::swim::{ExchangeKind, StreamStep, Swim, phase};
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
-use crate::types::{GossipAddr, Incarnation, Name};
+use crate::types::{GossipAddr, Incarnation, Name, Tags};
 use crate::wire::{Envelope, Message, PushPull, StreamMessage, SwimState, WireError, native};
 
 /// A member of a cluster, as a pure function of its inputs.
@@ -41,6 +42,7 @@ pub struct Node {
     timers: Timers,
     rng: Rng,
     keyring: Keyring,
+    coordinates: Vivaldi,
     queues: Queues,
     swim: Swim,
     serf: Serf,
@@ -109,6 +111,8 @@ pub struct Stats {
     pub query_queue: usize,
     /// Whether packets are encrypted.
     pub encrypted: bool,
+    /// How often the network coordinate had to start again.
+    pub coordinate_resets: u64,
     /// Packets from outside that could not be used.
     pub rejected: u64,
     /// What the bounds of [`crate::limits`] have cost: messages, streams, members.
@@ -161,13 +165,14 @@ impl Node {
         let identity = config.interner.share(Identity {
             name: config.name.clone(),
             addr: config.advertise,
-            meta: crate::serf::tags::encode(&config.tags),
+            meta: crate::serf::tags::encode_for(&config.tags, config.versions).map_err(ConfigError::Tags)?,
             versions: config.versions,
         });
         let mut table = Table::new(hash_key, identity, at, Bounds::default());
         let mut timers = Timers::default();
         let mut queues = Queues::new(phase(&mut rng, config.swim.gossip_interval, at));
-        let keyring = Keyring::new(config.keys.clone());
+        let mut keyring = Keyring::new(config.keys.clone());
+        let mut coordinates = Vivaldi::default();
         let mut out = Vec::new();
         let mut ctx = Ctx {
             now: at,
@@ -176,7 +181,8 @@ impl Node {
             timers: &mut timers,
             rng: &mut rng,
             queues: &mut queues,
-            keyring: &keyring,
+            keyring: &mut keyring,
+            coordinates: &mut coordinates,
             out: &mut out,
         };
         let swim = Swim::new(&mut ctx, saved.incarnation.unwrap_or_default());
@@ -187,6 +193,7 @@ impl Node {
             timers,
             rng,
             keyring,
+            coordinates,
             queues,
             swim,
             serf,
@@ -232,8 +239,10 @@ impl Node {
 
     fn apply(&mut self, stimulus: Stimulus<'_>, out: &mut Vec<Output>) {
         match stimulus {
-            // Nothing is made durable on which something waits.
-            Stimulus::Tick | Stimulus::Persisted { .. } => (),
+            Stimulus::Tick => (),
+            Stimulus::Persisted { id, result } => {
+                self.with(out, |ctx, swim, serf| serf.on_persisted(ctx, swim, id, result));
+            }
             Stimulus::Datagram { from, bytes } => self.on_datagram(from, bytes, out),
             Stimulus::SendFailed { to, activity } => {
                 self.with(out, |ctx, swim, _| swim.on_send_failed(ctx, to, activity));
@@ -261,7 +270,7 @@ impl Node {
         }
         for message in messages.drain(..) {
             self.with(out, |ctx, swim, serf| match message {
-                Message::Serf(message) => serf.on_message(ctx, message),
+                Message::Serf(message) => serf.on_message(ctx, swim, message),
                 Message::Ping(_)
                 | Message::IndirectPing(_)
                 | Message::Ack(_)
@@ -311,7 +320,8 @@ impl Node {
             }
             StreamStep::AnswerState(id, from, state) => answer_state(ctx, swim, serf, id, from, state),
             StreamStep::State(exchange, state) => {
-                let result = merge(ctx, swim, serf, state);
+                let ignore_old = exchange.kind == ExchangeKind::Join && serf.joins_without_replay();
+                let result = merge(ctx, swim, serf, state, ignore_old);
                 swim.streams().note(exchange, result);
             }
         });
@@ -332,7 +342,7 @@ impl Node {
                     return;
                 }
                 for event in events {
-                    serf.on_swim_event(ctx, event);
+                    serf.on_swim_event(ctx, swim, event);
                 }
                 for waiter in finished {
                     serf.on_broadcast_end(ctx, swim, waiter);
@@ -358,7 +368,8 @@ impl Node {
             timers: &mut self.timers,
             rng: &mut self.rng,
             queues: &mut self.queues,
-            keyring: &self.keyring,
+            keyring: &mut self.keyring,
+            coordinates: &mut self.coordinates,
             out,
         };
         act(&mut ctx, &mut self.swim, &mut self.serf);
@@ -419,6 +430,22 @@ impl Node {
         (member.status != Status::None).then(|| view(member))
     }
 
+    /// The network coordinate of the member of that name; `None`: nothing is known of it.
+    pub fn coordinate(&self, name: &Name) -> Option<Coordinate> {
+        let slot = self.table.slot(name)?;
+        if slot == self.table.me() { Some(*self.coordinates.own()) } else { self.coordinates.peer(slot) }
+    }
+
+    /// The node's own tags.
+    pub fn tags(&self) -> Tags {
+        self.table.own().info().tags
+    }
+
+    /// The keys of the ring, primary first.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Key> {
+        self.keyring.keys()
+    }
+
     /// Numbers about the node.
     pub fn stats(&self) -> Stats {
         let (failed, left) = self.serf.gone();
@@ -431,9 +458,10 @@ impl Node {
             event_time: self.serf.event_clock.time(),
             query_time: self.serf.query_clock.time(),
             intent_queue: self.queues.intents.len(),
-            event_queue: 0,
-            query_queue: 0,
+            event_queue: self.queues.events.len(),
+            query_queue: self.queues.queries.len(),
             encrypted: !self.keyring.is_empty(),
+            coordinate_resets: self.coordinates.resets(),
             rejected: self.rejected.total,
             dropped: self.queues.drops.total(),
         }
@@ -462,7 +490,7 @@ impl Node {
         self.table.check().map_err(Violation)?;
         self.timers.check().map_err(Violation)?;
         self.swim.check(&self.table, &self.timers).map_err(Violation)?;
-        self.serf.check(&self.table).map_err(Violation)?;
+        self.serf.check(&self.table, &self.timers).map_err(Violation)?;
         if self.swim.health() >= self.config.swim.lifeguard.awareness_max {
             return Err(Violation(alloc::format!("health score {} is out of range", self.swim.health())));
         }
@@ -493,7 +521,7 @@ fn answer_state(ctx: &mut Ctx<'_>, swim: &mut Swim, serf: &mut Serf, id: StreamI
     let stale: alloc::collections::BTreeSet<Name> =
         state.nodes.iter().filter(|node| node.state == SwimState::Alive).map(|node| node.alive.node.clone()).collect();
     let join = state.join;
-    if let Err(error) = merge(ctx, swim, serf, state) {
+    if let Err(error) = merge(ctx, swim, serf, state, false) {
         ctx.log(Log::PushPullFailed(from, alloc::format!("{error}")));
         let text = alloc::format!("{error}");
         return swim.streams().answer(ctx, id, &StreamMessage::Error(text));
@@ -504,11 +532,17 @@ fn answer_state(ctx: &mut Ctx<'_>, swim: &mut Swim, serf: &mut Serf, id: StreamI
 }
 
 /// Both layers take a peer's state in; the upper one hears first what the lower one has found.
-fn merge(ctx: &mut Ctx<'_>, swim: &mut Swim, serf: &mut Serf, state: PushPull) -> Result<(), ExchangeError> {
+fn merge(
+    ctx: &mut Ctx<'_>,
+    swim: &mut Swim,
+    serf: &mut Serf,
+    state: PushPull,
+    ignore_old: bool,
+) -> Result<(), ExchangeError> {
     swim.merge(ctx, state.nodes)?;
     for event in swim.take_events() {
-        serf.on_swim_event(ctx, event);
+        serf.on_swim_event(ctx, swim, event);
     }
-    serf.merge(ctx, state.serf);
+    serf.merge(ctx, state.serf, ignore_old);
     Ok(())
 }

@@ -47,6 +47,22 @@ pub enum TimerKind {
     CoalesceQuiet,
     /// The broadcast queues are measured.
     QueueCheck,
+    /// A query of our own has had its time.
+    QueryEnd(u64),
+    /// Members that have not answered about their keys are asked again.
+    KeyRetry,
+    /// Members that were leaving when they were pruned are forgotten.
+    Prune,
+    /// Clocks that have moved are written to the snapshot.
+    SnapshotClocks,
+    /// A snapshot that could not be written is written anew.
+    SnapshotRetry,
+    /// The peers of the snapshot are contacted again.
+    SnapshotJoin,
+    /// The window of coalesced user events closes.
+    UserCoalescePeriod,
+    /// No user event has come for the quiet time.
+    UserCoalesceQuiet,
 }
 
 impl TimerKind {
@@ -58,13 +74,24 @@ impl TimerKind {
             Self::Gossip => Activity::Gossip,
             Self::PushPull => Activity::PushPull,
             Self::Stream(_) => Activity::Stream,
-            Self::Reconnect | Self::RetryJoin | Self::Leave | Self::BroadcastWait(_) => Activity::Serf,
+            Self::Reconnect
+            | Self::RetryJoin
+            | Self::Leave
+            | Self::BroadcastWait(_)
+            | Self::KeyRetry
+            | Self::SnapshotJoin => Activity::Serf,
             Self::Suspicion(_)
             | Self::Reap
             | Self::LeavingCheck
             | Self::CoalescePeriod
             | Self::CoalesceQuiet
-            | Self::QueueCheck => Activity::Upkeep,
+            | Self::QueueCheck
+            | Self::QueryEnd(_)
+            | Self::Prune
+            | Self::SnapshotClocks
+            | Self::SnapshotRetry
+            | Self::UserCoalescePeriod
+            | Self::UserCoalesceQuiet => Activity::Upkeep,
         }
     }
 }

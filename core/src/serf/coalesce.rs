@@ -1,20 +1,30 @@
-//! Coalescing of member events: many changes at one time become one event per kind (protocol.md 2.11).
+//! Coalescing: many member changes at one time become one event per kind, many user events of one name become the latest
+//! (protocol.md 2.11).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ctx::Ctx;
-use crate::event::{MemberEventKind, MemberInfo};
+use crate::event::{Event, MemberEventKind, MemberInfo};
+use crate::io::Output;
+use crate::limits;
 use crate::serf::emit_now;
 use crate::timers::TimerKind;
 use crate::types::Name;
+use crate::wire::UserEvent;
 
 /// The open window.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Coalescer {
     pending: BTreeMap<Name, Pending>,
+    /// User events by name: those of the highest Lamport time.
+    users: BTreeMap<Box<[u8]>, Vec<UserEvent>>,
+    /// How many user events wait.
+    users_len: usize,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,6 +78,39 @@ impl Coalescer {
         }
         for (kind, members) in kinds {
             emit_now(ctx, kind, members);
+        }
+    }
+
+    /// Takes a user event in; windows as for member events, but of their own.
+    pub(super) fn add_user(&mut self, ctx: &mut Ctx<'_>, event: &UserEvent) {
+        let Some(windows) = ctx.config.serf.coalesce else { return };
+        ctx.arm_if_idle(TimerKind::UserCoalescePeriod, ctx.now + windows.period);
+        ctx.arm(TimerKind::UserCoalesceQuiet, ctx.now + windows.quiet);
+        let latest = self.users.entry(event.name.clone()).or_default();
+        match latest.first().map(|first| event.ltime.cmp(&first.ltime)) {
+            Some(Ordering::Less) => return,
+            Some(Ordering::Greater) => {
+                self.users_len = self.users_len.saturating_sub(latest.len());
+                latest.clear();
+            }
+            Some(Ordering::Equal) | None => (),
+        }
+        latest.push(event.clone());
+        self.users_len = self.users_len.saturating_add(1);
+        if self.users_len >= limits::COALESCED_EVENTS_MAX {
+            self.flush_users(ctx);
+        }
+    }
+
+    /// Closes the window of user events: in Lamport order, those of one time by name.
+    pub(super) fn flush_users(&mut self, ctx: &mut Ctx<'_>) {
+        ctx.timers.disarm(TimerKind::UserCoalescePeriod);
+        ctx.timers.disarm(TimerKind::UserCoalesceQuiet);
+        let mut events: Vec<UserEvent> = core::mem::take(&mut self.users).into_values().flatten().collect();
+        self.users_len = 0;
+        events.sort_by_key(|event| event.ltime);
+        for event in events {
+            ctx.out.push(Output::Event(Box::new(Event::User(event))));
         }
     }
 }

@@ -25,33 +25,28 @@ pub(super) struct BufferedIntent {
 }
 
 impl Serf {
-    /// Handles an intent that came by gossip; one that is news is passed on.
-    pub(crate) fn on_message(&mut self, ctx: &mut Ctx<'_>, message: SerfMessage) {
+    /// An intent that came by gossip; one that is news is passed on.
+    pub(super) fn on_gossiped_intent(&mut self, ctx: &mut Ctx<'_>, message: SerfMessage) {
         let news = match &message {
             SerfMessage::Leave(intent) => {
                 ctx.log(Log::Message("messageLeaveType", intent.node.clone()));
-                self.on_leave_intent(ctx, &intent.node, intent.ltime, intent.ltime)
+                self.on_leave_intent(ctx, intent, intent.ltime).then(|| intent.node.clone())
             }
             SerfMessage::Join(intent) => {
                 ctx.log(Log::Message("messageJoinType", intent.node.clone()));
-                self.on_join_intent(ctx, &intent.node, intent.ltime)
+                self.on_join_intent(ctx, &intent.node, intent.ltime).then(|| intent.node.clone())
             }
+            SerfMessage::Event(_) | SerfMessage::Query(_) | SerfMessage::Response(_) | SerfMessage::Relay(_) => None,
         };
-        if news {
-            let (SerfMessage::Leave(Intent { node, .. }) | SerfMessage::Join(Intent { node, .. })) = &message;
-            ctx.broadcast_intent(node.clone(), message, None);
+        if let Some(node) = news {
+            ctx.broadcast_intent(node, message, None);
         }
     }
 
-    /// Applies a leave intent; true if it is news. It counts as said at `ltime`, and `record` is what is remembered.
-    pub(super) fn on_leave_intent(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        node: &Name,
-        ltime: LamportTime,
-        record: LamportTime,
-    ) -> bool {
+    /// Applies a leave intent; true if it is news. It counts as said at its time, and `record` is what is remembered.
+    pub(super) fn on_leave_intent(&mut self, ctx: &mut Ctx<'_>, intent: &Intent, record: LamportTime) -> bool {
         self.clock.witness(record);
+        let &Intent { ltime, ref node, prune } = intent;
         let Some((slot, status, known)) = known_status(ctx, node) else {
             return self.buffer(ctx, node, true, ltime);
         };
@@ -78,6 +73,9 @@ impl Serf {
                 self.emit(ctx, slot, MemberEventKind::Leave);
             }
             Status::Leaving | Status::Left | Status::None => (),
+        }
+        if prune && slot != ctx.table.me() {
+            self.prune(ctx, slot);
         }
         true
     }
@@ -127,11 +125,13 @@ impl Serf {
                 .filter(|member| member.status == Status::Left)
                 .map(|member| member.name().clone())
                 .collect(),
+            events: self.remembered_events(),
         }
     }
 
-    /// Takes in what a peer told us. Nothing of it is passed on.
-    pub(crate) fn merge(&mut self, ctx: &mut Ctx<'_>, state: SerfState) {
+    /// Takes in what a peer told us. Nothing of it is passed on. With `ignore_old` the user events of the peer's past are
+    /// not wanted: neither now nor from anybody else later (protocol.md 2.3).
+    pub(crate) fn merge(&mut self, ctx: &mut Ctx<'_>, state: SerfState, ignore_old: bool) {
         for (clock, remote) in [
             (&mut self.clock, state.ltime),
             (&mut self.event_clock, state.event_ltime),
@@ -147,13 +147,17 @@ impl Serf {
             // any other a leave that we have applied already is no news: the member may have come back since.
             let failed = known_status(ctx, node).is_some_and(|(_, status, _)| status == Status::Failed);
             let said = if failed { LamportTime(ltime.0.saturating_add(1)) } else { ltime };
-            self.on_leave_intent(ctx, node, said, ltime);
+            self.on_leave_intent(ctx, &Intent { ltime: said, node: node.clone(), prune: false }, ltime);
         }
         let others: Vec<_> = state.statuses.iter().filter(|(node, _)| !left.contains(node)).collect();
         for (node, ltime) in others {
             self.on_join_intent(ctx, node, *ltime);
             self.repeat_refutation(ctx, node, *ltime);
         }
+        if ignore_old {
+            self.events.raise_min(state.event_ltime);
+        }
+        self.replay_events(ctx, state.events);
     }
 
     /// U-20: who refuted a leave says so again to a cluster that has not heard.

@@ -134,6 +134,11 @@ impl Serf {
         }
     }
 
+    /// Whether the join under way does not want the user events of the cluster's past (U-35: only its own exchanges).
+    pub(crate) fn joins_without_replay(&self) -> bool {
+        self.joins.queue.front().is_some_and(|join| !join.replay)
+    }
+
     /// The resolver has answered; an answer that nobody waits for is ignored.
     pub(crate) fn on_resolved(
         &mut self,

@@ -37,6 +37,8 @@ enum Step {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct BroadcastWait {
     request: RequestId,
+    done: Reply,
+    late: Reply,
 }
 
 impl Serf {
@@ -110,30 +112,46 @@ impl Serf {
         }
     }
 
-    /// Says of another member that it leaves. The answer comes when the word is out; nobody to tell means at once.
-    pub(super) fn force_leave(&mut self, ctx: &mut Ctx<'_>, id: RequestId, node: Name) {
-        if self.waits.len() >= limits::BROADCAST_WAITS_MAX {
+    /// Says of another member that it leaves, and with `prune` that it is to be forgotten. The answer comes when the word
+    /// is out; nobody to tell means at once.
+    pub(super) fn force_leave(&mut self, ctx: &mut Ctx<'_>, id: RequestId, node: Name, prune: bool) {
+        let late = Reply::Failed(CommandError::ForceLeaveTimedOut);
+        let Some((number, waiter)) = self.begin_wait(ctx, id, Reply::ForceLeft, late) else {
             return reply(ctx, id, Reply::Failed(CommandError::Busy));
-        }
-        let ltime = self.clock.time();
+        };
+        let intent = Intent { ltime: self.clock.time(), node, prune };
         self.clock.increment();
-        self.on_leave_intent(ctx, &node, ltime, ltime);
-        if !ctx.table.has_live_others() {
-            return reply(ctx, id, Reply::ForceLeft);
+        self.on_leave_intent(ctx, &intent, intent.ltime);
+        if ctx.table.has_live_others() {
+            ctx.broadcast_intent(intent.node.clone(), SerfMessage::Leave(intent), Some(waiter));
+        } else {
+            self.on_wait_end(ctx, number, false);
+        }
+    }
+
+    /// Begins to wait for a broadcast: `done` is the answer when it is out, `late` when it has had its time. `None`: too
+    /// many commands wait already.
+    pub(super) fn begin_wait(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        request: RequestId,
+        done: Reply,
+        late: Reply,
+    ) -> Option<(u64, Waiter)> {
+        if self.waits.len() >= limits::BROADCAST_WAITS_MAX {
+            return None;
         }
         self.waits_begun = self.waits_begun.saturating_add(1);
         let number = self.waits_begun;
-        self.waits.insert(number, BroadcastWait { request: id });
+        self.waits.insert(number, BroadcastWait { request, done, late });
         ctx.arm(TimerKind::BroadcastWait(number), ctx.now + ctx.config.serf.broadcast_timeout);
-        let intent = SerfMessage::Leave(Intent { ltime, node: node.clone(), prune: false });
-        ctx.broadcast_intent(node, intent, Some(Waiter::Command(number)));
+        Some((number, Waiter::Command(number)))
     }
 
     /// A command's broadcast is over, or has had its time.
     pub(super) fn on_wait_end(&mut self, ctx: &mut Ctx<'_>, number: u64, late: bool) {
         let Some(wait) = self.waits.remove(&number) else { return };
         ctx.timers.disarm(TimerKind::BroadcastWait(number));
-        let answer = if late { Reply::Failed(CommandError::ForceLeaveTimedOut) } else { Reply::ForceLeft };
-        reply(ctx, wait.request, answer);
+        reply(ctx, wait.request, if late { wait.late } else { wait.done });
     }
 }

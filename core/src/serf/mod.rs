@@ -10,26 +10,45 @@ use crate::broadcasts::Waiter;
 use crate::command::{Command, CommandError, Reply};
 use crate::ctx::Ctx;
 use crate::event::{Event, MemberEventKind, MemberInfo, Status};
-use crate::io::{Output, RequestId};
+use crate::io::{Output, PersistError, PersistId, RequestId};
 use crate::lamport::{LamportClock, LamportTime};
 use crate::limits;
 use crate::log::Log;
 use crate::swim::{Swim, SwimEvent};
-use crate::timers::TimerKind;
-use crate::types::{GossipAddr, Name, Slot};
+use crate::swim::member::Table;
+use crate::time::Time;
+use crate::timers::{TimerKind, Timers};
+use crate::types::{Meta, Name, Slot};
+use crate::wire::SerfMessage;
 
 mod coalesce;
+mod conflict;
+mod filter;
 mod intent;
+mod internal_query;
 mod join;
+mod key_payload;
+mod keys;
 mod leave;
+mod prune;
+mod query;
 mod reap;
 mod reconnect;
+mod recorder;
+mod seen;
 pub mod tags;
+mod user_event;
 
 use coalesce::Coalescer;
+use conflict::Vote;
 use intent::BufferedIntent;
 use join::Joins;
+use keys::{KeyRuns, KeyTask};
 use leave::{BroadcastWait, LeaveRun};
+use query::{Origin, Queries};
+use recorder::Recorder;
+use seen::Seen;
+use user_event::Fired;
 
 /// The layer above membership, of one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +72,24 @@ pub(crate) struct Serf {
     waits: BTreeMap<u64, BroadcastWait>,
     waits_begun: u64,
     coalescer: Coalescer,
+    events: Seen<Fired>,
+    queries: Queries,
+    key_runs: KeyRuns,
+    vote: Vote,
+    /// Members that are to be forgotten once they have left, and when to look.
+    prunes: BTreeMap<Slot, Time>,
+    recorder: Recorder,
+    /// What waits for a record to be durable.
+    kept: BTreeMap<PersistId, Kept>,
+}
+
+/// What waits for a record to be durable.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Kept {
+    /// The answer to a tag change, and the metadata that is announced first.
+    Tags(RequestId, Meta),
+    /// The answer to a key query.
+    Keyring(Origin, KeyTask),
 }
 
 /// How far the node is on its way.
@@ -86,6 +123,13 @@ impl Serf {
             waits: BTreeMap::new(),
             waits_begun: 0,
             coalescer: Coalescer::default(),
+            events: user_event::memory(),
+            queries: Queries::new(),
+            key_runs: KeyRuns::default(),
+            vote: Vote::default(),
+            prunes: BTreeMap::new(),
+            recorder: Recorder::default(),
+            kept: BTreeMap::new(),
         }
     }
 
@@ -100,7 +144,42 @@ impl Serf {
             Command::Join { targets, replay } => self.join(ctx, swim, id, targets, replay),
             Command::Leave => self.begin_leave(ctx, swim, id),
             Command::Rejoin => self.rejoin(ctx, swim, id),
-            Command::ForceLeave { node } => self.force_leave(ctx, id, node),
+            Command::ForceLeave { node, prune } => self.force_leave(ctx, id, node, prune),
+            Command::UserEvent { name, payload, coalesce } => self.fire(ctx, id, name, payload, coalesce),
+            Command::Query(question) => self.query(ctx, swim, id, *question),
+            Command::Respond { query, payload } => self.respond(ctx, swim, id, query, payload),
+            Command::SetTags { set, delete } => self.set_tags(ctx, swim, id, set, &delete),
+            Command::ReplaceTags(tags) => self.replace_tags(ctx, swim, id, tags),
+            Command::Key(operation) => self.key_operation(ctx, swim, id, operation),
+        }
+    }
+
+    /// Handles one of this layer's messages; one that is news is passed on.
+    pub(crate) fn on_message(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, message: SerfMessage) {
+        match message {
+            SerfMessage::Leave(_) | SerfMessage::Join(_) => self.on_gossiped_intent(ctx, message),
+            SerfMessage::Event(event) => self.on_gossiped_event(ctx, event),
+            SerfMessage::Query(query) => self.on_gossiped_query(ctx, swim, query),
+            SerfMessage::Response(response) => {
+                ctx.log(Log::Message("messageQueryResponseType", response.from.clone()));
+                self.on_response(ctx, swim, response);
+            }
+            SerfMessage::Relay(relay) => Self::on_relay(ctx, relay),
+        }
+    }
+
+    /// A record is durable, or will not be.
+    pub(crate) fn on_persisted(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        id: PersistId,
+        result: Result<(), PersistError>,
+    ) {
+        match self.kept.remove(&id) {
+            Some(Kept::Tags(request, meta)) => self.on_tags_kept(ctx, swim, request, meta, result),
+            Some(Kept::Keyring(origin, task)) => self.on_keyring_kept(ctx, swim, &origin, task, result),
+            None => self.on_snapshot_kept(ctx, swim, id, result),
         }
     }
 
@@ -114,7 +193,14 @@ impl Serf {
             TimerKind::BroadcastWait(number) => self.on_wait_end(ctx, number, true),
             TimerKind::LeavingCheck => self.on_leaving_check(ctx),
             TimerKind::CoalescePeriod | TimerKind::CoalesceQuiet => self.flush(ctx),
+            TimerKind::UserCoalescePeriod | TimerKind::UserCoalesceQuiet => self.coalescer.flush_users(ctx),
             TimerKind::QueueCheck => Self::on_queue_check(ctx),
+            TimerKind::QueryEnd(number) => self.on_query_end(ctx, swim, number),
+            TimerKind::KeyRetry => self.on_key_retry(ctx, swim),
+            TimerKind::Prune => self.on_prune(ctx),
+            TimerKind::SnapshotClocks => self.on_snapshot_clocks(ctx),
+            TimerKind::SnapshotRetry => self.on_snapshot_retry(ctx),
+            TimerKind::SnapshotJoin => self.on_snapshot_join(ctx, swim),
             TimerKind::ProbeTick
             | TimerKind::ProbeTimeout
             | TimerKind::ProbeDeadline
@@ -136,7 +222,7 @@ impl Serf {
     }
 
     /// Hears what the membership layer has found (protocol.md 2.2).
-    pub(crate) fn on_swim_event(&mut self, ctx: &mut Ctx<'_>, event: SwimEvent) {
+    pub(crate) fn on_swim_event(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, event: SwimEvent) {
         match event {
             SwimEvent::Join(slot) => self.on_member_join(ctx, slot),
             SwimEvent::Leave(slot) => self.on_member_gone(ctx, slot),
@@ -146,15 +232,7 @@ impl Serf {
                     self.emit(ctx, slot, MemberEventKind::Update);
                 }
             }
-            SwimEvent::Conflict(slot, theirs) => Self::on_conflict(ctx, slot, theirs),
-        }
-    }
-
-    fn on_conflict(ctx: &mut Ctx<'_>, slot: Slot, theirs: GossipAddr) {
-        if slot == ctx.table.me() {
-            ctx.log(Log::OwnNameConflict(theirs));
-        } else if let Some(member) = ctx.table.find(slot) {
-            ctx.log(Log::NameConflict(member.name().clone(), member.identity.addr, theirs));
+            SwimEvent::Conflict(slot, theirs) => self.on_conflict(ctx, swim, slot, theirs),
         }
     }
 
@@ -236,10 +314,15 @@ impl Serf {
     }
 
     fn on_queue_check(ctx: &mut Ctx<'_>) {
-        let depth = ctx.queues.intents.len();
-        if depth >= limits::QUEUE_DEPTH_WARNING {
-            ctx.log(Log::QueueDepth("Intent", depth));
-            ctx.arm(TimerKind::QueueCheck, ctx.now + ctx.config.serf.queue_check_interval);
+        for (queue, depth) in [
+            ("Intent", ctx.queues.intents.len()),
+            ("Event", ctx.queues.events.len()),
+            ("Query", ctx.queues.queries.len()),
+        ] {
+            if depth >= limits::QUEUE_DEPTH_WARNING {
+                ctx.log(Log::QueueDepth(queue, depth));
+                ctx.arm(TimerKind::QueueCheck, ctx.now + ctx.config.serf.queue_check_interval);
+            }
         }
     }
 
@@ -250,7 +333,7 @@ impl Serf {
         self.phase = Phase::Alive;
         swim.rejoin(ctx);
         for event in swim.take_events() {
-            self.on_swim_event(ctx, event);
+            self.on_swim_event(ctx, swim, event);
         }
         self.announce_join(ctx);
         self.arm_reconnect(ctx);
@@ -271,11 +354,13 @@ impl Serf {
     fn say_join(&self, ctx: &mut Ctx<'_>, ltime: LamportTime) {
         let node = ctx.config.name.clone();
         let intent = crate::wire::Intent { ltime, node: node.clone(), prune: false };
-        ctx.broadcast_intent(node, crate::wire::SerfMessage::Join(intent), None);
+        ctx.broadcast_intent(node, SerfMessage::Join(intent), None);
     }
 
     /// Checks what must hold between this layer's parts (protocol.md 3.1).
-    pub(crate) fn check(&self, table: &crate::swim::member::Table) -> Result<(), alloc::string::String> {
+    pub(crate) fn check(&self, table: &Table, timers: &Timers) -> Result<(), alloc::string::String> {
+        self.events.check(self.event_clock.time())?;
+        self.check_queries(timers)?;
         for (slot, member) in table.entries() {
             let lists = (self.failed.contains(&slot), self.left.contains(&slot));
             if lists != (member.status == Status::Failed, member.status == Status::Left) {

@@ -5,8 +5,10 @@ use alloc::vec::Vec;
 use crate::ctx::Ctx;
 use crate::event::{MemberEventKind, Status};
 use crate::lamport::LamportTime;
+use crate::limits;
 use crate::log::Log;
 use crate::serf::Serf;
+use crate::serf::intent::BufferedIntent;
 use crate::time::Time;
 use crate::timers::TimerKind;
 use crate::types::Slot;
@@ -41,7 +43,7 @@ impl Serf {
         }
         due.retain(|&slot| slot != ctx.table.me());
         for slot in due {
-            self.erase(ctx, slot);
+            self.erase(ctx, slot, false);
         }
         let (now, recent) = (ctx.now, ctx.config.serf.recent_intent_timeout);
         self.intents.retain(|_, intent| now.since(intent.arrived) <= recent);
@@ -54,10 +56,18 @@ impl Serf {
         }
     }
 
-    /// Forgets a member and says so.
-    fn erase(&mut self, ctx: &mut Ctx<'_>, slot: Slot) {
+    /// Forgets a member and says so. Its last Lamport time is remembered for a while, so that words about it that are
+    /// still under way are no news (U-21).
+    pub(super) fn erase(&mut self, ctx: &mut Ctx<'_>, slot: Slot, pruned: bool) {
         let Some(member) = ctx.table.find(slot) else { return };
-        ctx.log(Log::MemberReap(member.name().clone()));
+        let (name, addr, ltime) = (member.name().clone(), member.identity.addr, member.status_ltime);
+        ctx.log(if pruned { Log::MemberReapForced(name.clone(), addr) } else { Log::MemberReap(name.clone()) });
+        if self.intents.len() < limits::INTENTS_BUFFERED_MAX {
+            self.intents.insert(name, BufferedIntent { leave: false, ltime, arrived: ctx.now });
+            self.arm_reap(ctx);
+        }
+        ctx.coordinates.forget(slot);
+        self.prunes.remove(&slot);
         self.emit(ctx, slot, MemberEventKind::Reap);
         self.set_status(ctx, slot, Status::None);
         if let Some(member) = ctx.table.find_mut(slot) {

@@ -10,11 +10,22 @@
     clippy::cast_possible_truncation
 )]
 
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+use crate::command::{CommandError, Reply, TagCosts};
+use crate::ctx::Ctx;
+use crate::io::{Persist, PersistError, RequestId};
+use crate::limits;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Writer};
-use crate::types::{Meta, Tags};
+use crate::serf::{Kept, Serf, reply};
+use crate::swim::Swim;
+use crate::types::{Meta, Tags, Versions};
 
 /// First byte of metadata that holds a tags map; without it the metadata is the role (Serf protocol 2).
 const MAGIC: u8 = 0xff;
+/// Oldest Serf protocol with tags (gossip-wire.md 5.3).
+const TAGS_PROTOCOL: u8 = 3;
 
 /// Writes the tags, sorted by key.
 pub fn encode(tags: &Tags) -> Meta {
@@ -24,6 +35,32 @@ pub fn encode(tags: &Tags) -> Meta {
         writer.text(key).text(value);
     }
     Meta::new(writer.finish())
+}
+
+/// Writes the tags as the Serf protocol of `versions` has them: before 3 the metadata is the tag `role` alone.
+///
+/// # Errors
+/// They take more than [`limits::META_BYTES_MAX`] bytes.
+pub fn encode_for(tags: &Tags, versions: Versions) -> Result<Meta, TagCosts> {
+    let meta = if versions.delegate_current() < TAGS_PROTOCOL {
+        Meta::new(tags.get(b"role".as_slice()).cloned().unwrap_or_default())
+    } else {
+        encode(tags)
+    };
+    let total = meta.as_bytes().len();
+    if total <= limits::META_BYTES_MAX {
+        return Ok(meta);
+    }
+    let mut each: Vec<(Vec<u8>, usize)> = tags.iter().map(|(key, value)| (key.clone(), cost(key, value))).collect();
+    each.sort_by(|(one, cost), (other, other_cost)| (Reverse(cost), one).cmp(&(Reverse(other_cost), other)));
+    Err(TagCosts { total, each })
+}
+
+/// Bytes that one tag takes.
+fn cost(key: &[u8], value: &[u8]) -> usize {
+    let mut writer = Writer::new(Dialect::Gossip);
+    writer.text(key).text(value);
+    writer.finish().len()
 }
 
 /// Reads the tags. Metadata without the magic byte is the tag `role`; what stands behind the map is ignored; where the
@@ -47,4 +84,60 @@ fn read_map(bytes: &[u8], tags: &mut Tags) -> Result<(), ReadError> {
         tags.insert(key, reader.text()?.to_vec());
     }
     Ok(())
+}
+
+impl Serf {
+    /// Changes some of our tags: first the deletions, then what is set (cli.md 2.7).
+    pub(super) fn set_tags(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, set: Tags, delete: &[Vec<u8>]) {
+        let mut tags = ctx.table.own().info().tags;
+        tags.retain(|key, _| !delete.contains(key));
+        tags.extend(set);
+        self.replace_tags(ctx, swim, id, tags);
+    }
+
+    /// Gives us these tags. Tags that are too long change nothing, and neither do those that cannot be kept where there
+    /// is a tags file; tags that are as they were make no noise.
+    pub(super) fn replace_tags(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, tags: Tags) {
+        let meta = match encode_for(&tags, ctx.config.versions) {
+            Ok(meta) => meta,
+            Err(costs) => return reply(ctx, id, Reply::Failed(CommandError::TagsTooLong(costs))),
+        };
+        if !ctx.config.serf.tags_file {
+            return self.announce_tags(ctx, swim, id, meta);
+        }
+        if self.kept.len() >= limits::PERSISTS_MAX {
+            return reply(ctx, id, Reply::Failed(CommandError::Busy));
+        }
+        let persist = ctx.persist(Persist::Tags(tags));
+        self.kept.insert(persist, Kept::Tags(id, meta));
+    }
+
+    /// The tags file is written, or is not.
+    pub(super) fn on_tags_kept(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        id: RequestId,
+        meta: Meta,
+        result: Result<(), PersistError>,
+    ) {
+        match result {
+            Ok(()) => self.announce_tags(ctx, swim, id, meta),
+            Err(PersistError(why)) => reply(ctx, id, Reply::Failed(CommandError::NotKept(why))),
+        }
+    }
+
+    /// Tells everybody; the answer comes when the word is out or has had its time.
+    fn announce_tags(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, meta: Meta) {
+        if ctx.table.own().identity.meta == meta {
+            return reply(ctx, id, Reply::TagsSet);
+        }
+        let Some((number, waiter)) = self.begin_wait(ctx, id, Reply::TagsSet, Reply::TagsSet) else {
+            return reply(ctx, id, Reply::Failed(CommandError::Busy));
+        };
+        swim.update(ctx, meta, waiter);
+        if !ctx.table.has_live_others() {
+            self.on_wait_end(ctx, number, false);
+        }
+    }
 }

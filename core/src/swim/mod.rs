@@ -8,12 +8,12 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ctx::Ctx;
-use crate::io::{Activity, Output, Persist, PersistId};
+use crate::io::{Activity, Persist};
 use crate::rng::{Purpose, Rng};
 use crate::time::{Time, nanos};
 use crate::timers::TimerKind;
 use crate::types::{GossipAddr, Incarnation, SeqNo, Slot};
-use crate::wire::{Ack, Message, SwimState};
+use crate::wire::{Message, SwimState};
 
 pub mod awareness;
 pub mod member;
@@ -47,7 +47,6 @@ pub(crate) struct Swim {
     streams: Streams,
     /// Time until the first periodic push/pull, on top of its interval.
     stagger: u64,
-    persists: u64,
     /// What the layer above must hear of.
     events: Vec<SwimEvent>,
 }
@@ -81,7 +80,6 @@ impl Swim {
             suspicions: BTreeMap::new(),
             streams: Streams::default(),
             stagger,
-            persists: 0,
             events: Vec::new(),
         }
     }
@@ -105,7 +103,7 @@ impl Swim {
         match message {
             Message::Ping(ping) => self.on_ping(ctx, from, &ping),
             Message::IndirectPing(ask) => self.on_indirect_ping(ctx, from, &ask),
-            Message::Ack(Ack { seq, .. }) => self.on_ack(ctx, seq),
+            Message::Ack(ack) => self.on_ack(ctx, ack),
             Message::Nack(seq) => self.on_nack(seq),
             Message::Suspect(accused) => self.on_suspect(ctx, accused, rules::Source::Gossip),
             Message::Alive(alive) => self.on_alive(ctx, alive),
@@ -134,7 +132,15 @@ impl Swim {
             | TimerKind::LeavingCheck
             | TimerKind::CoalescePeriod
             | TimerKind::CoalesceQuiet
-            | TimerKind::QueueCheck => (),
+            | TimerKind::QueueCheck
+            | TimerKind::QueryEnd(_)
+            | TimerKind::KeyRetry
+            | TimerKind::Prune
+            | TimerKind::SnapshotClocks
+            | TimerKind::SnapshotRetry
+            | TimerKind::SnapshotJoin
+            | TimerKind::UserCoalescePeriod
+            | TimerKind::UserCoalesceQuiet => (),
         }
     }
 
@@ -189,9 +195,7 @@ impl Swim {
     /// Hands out the own incarnation as a record to keep, where the configuration asks for it (U-04).
     fn persist_incarnation(&mut self, ctx: &mut Ctx<'_>) {
         if ctx.config.persist {
-            self.persists = self.persists.saturating_add(1);
-            let record = Persist::Incarnation(self.incarnation).into();
-            ctx.out.push(Output::Persist { id: PersistId(self.persists), record });
+            ctx.persist(Persist::Incarnation(self.incarnation));
         }
     }
 

@@ -17,7 +17,7 @@ use crate::swim::rules::Source;
 use crate::time::{Time, scaled};
 use crate::timers::TimerKind;
 use crate::types::{GossipAddr, Incarnation, SeqNo, Slot};
-use crate::wire::{Accused, IndirectPing, Message, Ping, SwimState};
+use crate::wire::{Accused, Ack, IndirectPing, Message, Ping, SwimState};
 
 /// The prober: at most one probe runs at a time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +35,7 @@ struct Run {
     identity: Arc<Identity>,
     incarnation: Incarnation,
     seq: SeqNo,
+    sent_at: Time,
     deadline: Time,
     stage: Stage,
     stream: Option<StreamId>,
@@ -126,7 +127,7 @@ impl Swim {
         }
         let stage = Stage::Direct;
         self.probe.run =
-            Some(Run { slot, identity, incarnation, seq, deadline, stage, stream: None, stream_acked: false });
+            Some(Run { slot, identity, incarnation, seq, sent_at: ctx.now, deadline, stage, stream: None, stream_acked: false });
     }
 
     pub(super) fn on_probe_timeout(&mut self, ctx: &mut Ctx<'_>) {
@@ -168,8 +169,15 @@ impl Swim {
         }
     }
 
-    pub(super) fn on_ack(&mut self, ctx: &mut Ctx<'_>, seq: SeqNo) {
-        if self.probe.run.as_ref().is_some_and(|run| run.seq == seq) {
+    pub(super) fn on_ack(&mut self, ctx: &mut Ctx<'_>, Ack { seq, coordinate }: Ack) {
+        if let Some(run) = self.probe.run.as_ref().filter(|run| run.seq == seq) {
+            // Only the direct ping measures a round trip (protocol.md 2.14).
+            if let Some(other) = coordinate.filter(|_| run.stage == Stage::Direct) {
+                let (slot, name, rtt) = (run.slot, run.identity.name.clone(), ctx.now.since(run.sent_at));
+                if let Err(why) = ctx.coordinates.update(ctx.rng, slot, &other, rtt) {
+                    ctx.log(Log::CoordinateRejected(name, alloc::format!("{why}")));
+                }
+            }
             self.judge_self(ctx, -1);
             self.end_probe(ctx);
         } else {

@@ -1,6 +1,5 @@
 //! The answering side of probes: acks, pings on behalf of others, nacks (protocol.md 1.4).
 
-use alloc::boxed::Box;
 use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +27,7 @@ impl Swim {
     pub(super) fn on_ping(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, ping: &Ping) {
         if ping.node == ctx.config.name {
             let to = ping.source.as_ref().map_or(from, GossipAddr::socket_addr);
-            let ack = Message::Ack(Ack { seq: ping.seq, payload: Box::default() });
+            let ack = Message::Ack(Ack { seq: ping.seq, coordinate: Some(*ctx.coordinates.own()) });
             ctx.send(Activity::Receiver, to, &[ack], true);
         }
     }
@@ -54,7 +53,7 @@ impl Swim {
         if let Some(relay) = self.relays.remove(&seq) {
             ctx.timers.disarm(TimerKind::RelayNack(seq));
             ctx.timers.disarm(TimerKind::RelayEnd(seq));
-            let ack = Message::Ack(Ack { seq: relay.seq, payload: Box::default() });
+            let ack = Message::Ack(Ack { seq: relay.seq, coordinate: None });
             ctx.send(Activity::Receiver, relay.originator, &[ack], true);
         }
     }

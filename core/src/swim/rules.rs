@@ -13,7 +13,7 @@ use crate::swim::member::Member;
 use crate::swim::suspicion::Suspicion;
 use crate::swim::{Swim, SwimEvent};
 use crate::timers::TimerKind;
-use crate::types::{Incarnation, Name, Slot};
+use crate::types::{Incarnation, Meta, Name, Slot};
 use crate::wire::{Accused, Alive, Message, SwimState};
 
 /// How a suspicion was heard of.
@@ -33,7 +33,20 @@ impl Swim {
         self.persist_incarnation(ctx);
         ctx.table.set_state(me, Some(SwimState::Alive), ctx.now);
         self.events.push(SwimEvent::Join(me));
-        self.speak_for_self(ctx);
+        self.speak_for_self(ctx, None);
+    }
+
+    /// Our metadata changes: everybody is told, under a new incarnation.
+    pub(crate) fn update(&mut self, ctx: &mut Ctx<'_>, meta: Meta, waiter: Waiter) {
+        self.incarnation = self.incarnation.next();
+        self.persist_incarnation(ctx);
+        let me = ctx.table.me();
+        let identity = ctx.config.interner.share(Identity { meta, ..(*ctx.table.own().identity).clone() });
+        if let Some(own) = ctx.table.find_mut(me) {
+            own.identity = identity;
+        }
+        self.events.push(SwimEvent::Update(me));
+        self.speak_for_self(ctx, Some(waiter));
     }
 
     /// A member speaks for itself, or somebody passes its word on.
@@ -252,7 +265,7 @@ impl Swim {
             return;
         }
         if ctx.table.find_mut(me).is_some_and(|own| own.may_answer(now, interval)) {
-            self.speak_for_self(ctx);
+            self.speak_for_self(ctx, None);
         }
     }
 
@@ -262,16 +275,16 @@ impl Swim {
         self.persist_incarnation(ctx);
         self.judge_self(ctx, 1);
         ctx.log(Log::Refute(accusation, from));
-        self.speak_for_self(ctx);
+        self.speak_for_self(ctx, None);
     }
 
     /// Queues our alive message with the current incarnation, under our name (U-12).
-    pub(super) fn speak_for_self(&self, ctx: &mut Ctx<'_>) {
+    pub(super) fn speak_for_self(&self, ctx: &mut Ctx<'_>, waiter: Option<Waiter>) {
         let (me, incarnation) = (ctx.table.me(), self.incarnation);
         let Some(member) = ctx.table.find_mut(me) else { return };
         member.incarnation = incarnation;
         let alive = alive_of(member);
-        ctx.broadcast(Rumour::state(me), &Message::Alive(alive), None);
+        ctx.broadcast(Rumour::state(me), &Message::Alive(alive), waiter);
     }
 
     /// Leaves: the last word about ourselves. The node keeps answering.

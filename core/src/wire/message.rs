@@ -3,14 +3,16 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::coordinate::Coordinate;
 use crate::lamport::LamportTime;
-use crate::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
+use crate::types::{GossipAddr, Incarnation, Meta, Name, QueryId, SeqNo, Versions};
 
 /// One message of a datagram (gossip-wire.md 4 and 5).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Message {
     /// Asks a member to answer.
     Ping(Ping),
@@ -57,12 +59,12 @@ pub struct IndirectPing {
 }
 
 /// Answers a ping.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ack {
     /// The ping's number.
     pub seq: SeqNo,
-    /// What the layer above of the answering node wants the prober to know.
-    pub payload: Box<[u8]>,
+    /// The answering node's network coordinate; a forwarded ack has none.
+    pub coordinate: Option<Coordinate>,
 }
 
 /// An accusation: suspect or dead.
@@ -98,6 +100,14 @@ pub enum SerfMessage {
     Leave(Intent),
     /// A member is here to stay.
     Join(Intent),
+    /// Something that an operator wants everybody to know.
+    Event(UserEvent),
+    /// Something that an operator wants to know of everybody.
+    Query(Box<Query>),
+    /// The word of one member on a query.
+    Response(QueryResponse),
+    /// Such a word, to be passed on.
+    Relay(Relay),
 }
 
 /// What somebody wants a member's status to be.
@@ -109,6 +119,97 @@ pub struct Intent {
     pub node: Name,
     /// Whether the member is to be forgotten too (leave only).
     pub prune: bool,
+}
+
+/// A user event (gossip-wire.md 6.2). Lamport time, name and payload are its identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserEvent {
+    /// When it was fired, on the event clock.
+    pub ltime: LamportTime,
+    /// Its name; need not be text.
+    pub name: Box<[u8]>,
+    /// What it carries.
+    pub payload: Box<[u8]>,
+    /// Whether receivers may put events of one name together.
+    pub coalesce: bool,
+}
+
+/// A query (gossip-wire.md 6.4). Lamport time and id are its identity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// When it was asked, on the query clock.
+    pub ltime: LamportTime,
+    /// Random.
+    pub id: QueryId,
+    /// Where to answer.
+    pub origin: GossipAddr,
+    /// Who asks.
+    pub node: Name,
+    /// Who is asked: every filter must match; none: everybody.
+    pub filters: Vec<Filter>,
+    /// Whether an ack is wanted.
+    pub ack: bool,
+    /// Whether it is passed on by nobody.
+    pub no_broadcast: bool,
+    /// By how many other members each word on it is passed on too.
+    pub relay_factor: u8,
+    /// How long after its receipt answers are welcome.
+    pub timeout: Duration,
+    /// Its name; need not be text.
+    pub name: Box<[u8]>,
+    /// What it carries.
+    pub payload: Box<[u8]>,
+}
+
+/// Who a query is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Filter {
+    /// The members of these names.
+    Nodes(Vec<Name>),
+    /// The members whose tag matches; a missing tag is empty.
+    Tag {
+        /// The tag.
+        key: Box<[u8]>,
+        /// A regular expression in Go's syntax, not anchored.
+        pattern: Box<[u8]>,
+    },
+    /// A filter that cannot be read matches nobody.
+    Unreadable,
+}
+
+/// The word of one member on a query: an ack or a response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryResponse {
+    /// The query's Lamport time.
+    pub ltime: LamportTime,
+    /// The query's id.
+    pub id: QueryId,
+    /// Who answers.
+    pub from: Name,
+    /// Whether this is the ack.
+    pub ack: bool,
+    /// What it carries; an ack nothing.
+    pub payload: Box<[u8]>,
+}
+
+/// The word of one member on a query, to be passed on to who asked (gossip-wire.md 6.5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// Where to.
+    pub to: GossipAddr,
+    /// Whom to; empty: whoever is there.
+    pub node: Name,
+    /// What.
+    pub response: QueryResponse,
+}
+
+/// The user events of one Lamport time, as they are remembered and exchanged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsAt {
+    /// When they were fired.
+    pub ltime: LamportTime,
+    /// Name and payload of each, in the order of their arrival.
+    pub events: Vec<(Box<[u8]>, Box<[u8]>)>,
 }
 
 /// One message of a stream (gossip-wire.md 2).
@@ -170,4 +271,6 @@ pub struct SerfState {
     pub statuses: Vec<(Name, LamportTime)>,
     /// Who has left, sorted.
     pub left: Vec<Name>,
+    /// The user events that are remembered, oldest first (U-21 of user-asks: sent in Lamport order).
+    pub events: Vec<EventsAt>,
 }

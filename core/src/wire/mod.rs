@@ -19,12 +19,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::keyring::Keyring;
 
+pub mod memberlist;
 pub mod message;
 pub mod native;
 
 pub use message::{
-    Accused, Ack, Alive, IndirectPing, Intent, Message, NodeState, Ping, PushPull, SerfMessage, SerfState,
-    StreamMessage, SwimState,
+    Accused, Ack, Alive, EventsAt, Filter, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
+    QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent,
 };
 
 /// What both ends of a packet or stream must share.

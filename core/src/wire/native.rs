@@ -12,11 +12,14 @@ use super::{
     Accused, Ack, Alive, IndirectPing, Intent, Message, NodeState, Ping, PushPull, SerfMessage, SerfState,
     StreamMessage, SwimState, WireError,
 };
+use crate::coordinate::{self, Coordinate};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
+use serf::{EventForm, QueryForm, RelayForm, ResponseForm};
 
 mod frame;
+mod serf;
 
 pub use frame::{
     MAGIC, PART_OVERHEAD, Packet, VERSION, open_packet, open_packet_with, open_stream, packet_overhead, seal_packet,
@@ -43,13 +46,18 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
 enum Form<'a> {
     Ping(#[serde(borrow)] PingForm<'a>),
     IndirectPing(#[serde(borrow)] IndirectPingForm<'a>),
-    Ack(SeqNo, #[serde(borrow)] Bytes<'a>),
+    /// The coordinate in single precision: the one value that the two encodings do not carry alike.
+    Ack(SeqNo, Option<[f32; coordinate::NUMBERS]>),
     Nack(SeqNo),
     Suspect(#[serde(borrow)] AccusedForm<'a>),
     Alive(#[serde(borrow)] AliveForm<'a>),
     Dead(#[serde(borrow)] AccusedForm<'a>),
     Leave(#[serde(borrow)] IntentForm<'a>),
     Join(#[serde(borrow)] IntentForm<'a>),
+    Event(#[serde(borrow)] EventForm<'a>),
+    Query(#[serde(borrow)] QueryForm<'a>),
+    Response(#[serde(borrow)] ResponseForm<'a>),
+    Relay(#[serde(borrow)] RelayForm<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -107,7 +115,7 @@ enum StreamForm<'a> {
     Error(&'a str),
 }
 
-/// Stands before the entries, which follow in this order: nodes, statuses, left.
+/// Stands before the entries, which follow in this order: nodes, statuses, left, events.
 #[derive(Serialize, Deserialize)]
 struct PushPullHead {
     join: bool,
@@ -117,6 +125,8 @@ struct PushPullHead {
     nodes: u32,
     statuses: u32,
     left: u32,
+    /// Of the user events, each with its Lamport time.
+    events: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -175,13 +185,17 @@ impl<'a> Form<'a> {
                     source: *source,
                 })
             }
-            Message::Ack(Ack { seq, payload }) => Self::Ack(*seq, Bytes(payload)),
+            Message::Ack(Ack { seq, coordinate }) => Self::Ack(*seq, coordinate.as_ref().map(Coordinate::to_f32s)),
             Message::Nack(seq) => Self::Nack(*seq),
             Message::Suspect(accused) => Self::Suspect(AccusedForm::of(accused)),
             Message::Alive(alive) => Self::Alive(AliveForm::of(alive)),
             Message::Dead(accused) => Self::Dead(AccusedForm::of(accused)),
             Message::Serf(SerfMessage::Leave(intent)) => Self::Leave(IntentForm::of(intent)),
             Message::Serf(SerfMessage::Join(intent)) => Self::Join(IntentForm::of(intent)),
+            Message::Serf(SerfMessage::Event(event)) => Self::Event(EventForm::of(event)),
+            Message::Serf(SerfMessage::Query(query)) => Self::Query(QueryForm::of(query)),
+            Message::Serf(SerfMessage::Response(response)) => Self::Response(ResponseForm::of(response)),
+            Message::Serf(SerfMessage::Relay(relay)) => Self::Relay(RelayForm::of(relay)),
         }
     }
 
@@ -191,8 +205,8 @@ impl<'a> Form<'a> {
             Self::IndirectPing(IndirectPingForm { seq, node, target, nack, source }) => {
                 Message::IndirectPing(IndirectPing { seq, node: node.addressee()?, target, nack, source })
             }
-            Self::Ack(seq, payload) => {
-                Message::Ack(Ack { seq, payload: payload.at_most(limits::ACK_PAYLOAD_BYTES_MAX)?.into() })
+            Self::Ack(seq, numbers) => {
+                Message::Ack(Ack { seq, coordinate: numbers.as_ref().map(Coordinate::from_f32s) })
             }
             Self::Nack(seq) => Message::Nack(seq),
             Self::Suspect(form) => Message::Suspect(form.into_accused()?),
@@ -200,6 +214,10 @@ impl<'a> Form<'a> {
             Self::Dead(form) => Message::Dead(form.into_accused()?),
             Self::Leave(form) => Message::Serf(SerfMessage::Leave(form.into_intent()?)),
             Self::Join(form) => Message::Serf(SerfMessage::Join(form.into_intent()?)),
+            Self::Event(form) => Message::Serf(SerfMessage::Event(form.into_event()?)),
+            Self::Query(form) => Message::Serf(SerfMessage::Query(form.into_query()?.into())),
+            Self::Response(form) => Message::Serf(SerfMessage::Response(form.into_response()?)),
+            Self::Relay(form) => Message::Serf(SerfMessage::Relay(form.into_relay()?)),
         })
     }
 }
@@ -266,7 +284,7 @@ fn encode_stream(message: &StreamMessage, out: &mut Vec<u8>) {
             append(&StreamForm::Error(text.get(..end).unwrap_or_default()), out);
         }
         StreamMessage::PushPull(PushPull { join, nodes, serf }) => {
-            let SerfState { ltime, event_ltime, query_ltime, statuses, left } = serf;
+            let SerfState { ltime, event_ltime, query_ltime, statuses, left, events } = serf;
             let head = PushPullHead {
                 join: *join,
                 ltime: *ltime,
@@ -275,6 +293,7 @@ fn encode_stream(message: &StreamMessage, out: &mut Vec<u8>) {
                 nodes: count(nodes.len()),
                 statuses: count(statuses.len()),
                 left: count(left.len()),
+                events: count(events.iter().fold(0, |sum, at| sum.saturating_add(at.events.len()))),
             };
             append(&StreamForm::PushPull(head), out);
             for NodeState { alive, state } in nodes {
@@ -286,6 +305,7 @@ fn encode_stream(message: &StreamMessage, out: &mut Vec<u8>) {
             for name in left {
                 append(&Bytes::of(name), out);
             }
+            serf::append_events(events, out);
         }
     }
 }
@@ -298,7 +318,7 @@ fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
         StreamForm::Ack(seq) => StreamMessage::Ack(seq),
         StreamForm::Error(text) if text.len() > limits::ERROR_BYTES_MAX => return Err(WireError::OutOfRange),
         StreamForm::Error(text) => StreamMessage::Error(text.into()),
-        StreamForm::PushPull(PushPullHead { join, ltime, event_ltime, query_ltime, nodes, statuses, left }) => {
+        StreamForm::PushPull(PushPullHead { join, ltime, event_ltime, query_ltime, nodes, statuses, left, events }) => {
             let nodes = entries(&mut rest, nodes, |NodeForm { alive, state }| {
                 alive.into_alive().map(|alive| NodeState { alive, state })
             })?;
@@ -306,7 +326,8 @@ fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
                 name.member().map(|name| (name, ltime))
             })?;
             let left = entries(&mut rest, left, Bytes::member)?;
-            let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left };
+            let events = serf::take_events(&mut rest, events)?;
+            let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left, events };
             StreamMessage::PushPull(PushPull { join, nodes, serf })
         }
     };

@@ -1,0 +1,407 @@
+//! Queries (protocol.md 2.8): asked here, asked of us, and the words on them.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::filter::Filters;
+use super::internal_query;
+use super::seen::{Seen, Weight};
+use crate::command::{CommandError, Question, Reply};
+use crate::ctx::Ctx;
+use crate::event::{Event, QueryEvent, QueryKey};
+use crate::io::{Activity, Output, RequestId};
+use crate::limits;
+use crate::log::Log;
+use crate::rng::Purpose;
+use crate::scale::ceil_log10;
+use crate::serf::{Serf, reply};
+use crate::swim::Swim;
+use crate::time::Time;
+use crate::timers::TimerKind;
+use crate::types::{GossipAddr, Name, QueryId};
+use crate::wire::{Message, Query, QueryResponse, Relay, SerfMessage, SwimState, memberlist};
+
+/// Oldest memberlist protocol that relays (protocol.md 2.8).
+const RELAY_PROTOCOL: u8 = 5;
+/// Oldest Serf protocol with queries (gossip-wire.md 5.3).
+const QUERY_PROTOCOL: u8 = 4;
+/// Words of one query beyond one per member that is alive when it is asked: for those who join meanwhile.
+const LATECOMERS: usize = 64;
+
+impl Weight for QueryId {
+    fn bytes(&self) -> usize {
+        size_of::<Self>()
+    }
+}
+
+/// The queries that a node knows of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Queries {
+    pub(super) seen: Seen<QueryId>,
+    /// Queries of others and of our own that may still be answered here.
+    open: BTreeMap<QueryKey, Open>,
+    /// Queries of our own that wait for words.
+    running: BTreeMap<QueryKey, Running>,
+    /// Numbers the timers of the running ones.
+    numbers: BTreeMap<u64, QueryKey>,
+    begun: u64,
+}
+
+/// A query that may be answered.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Open {
+    origin: Origin,
+    until: Time,
+    answered: bool,
+}
+
+/// Where the words on a query go.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Origin {
+    key: QueryKey,
+    addr: GossipAddr,
+    node: Name,
+    relay_factor: u8,
+}
+
+/// A query of our own that waits for words.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Running {
+    number: u64,
+    asker: Asker,
+    acks: BTreeSet<Name>,
+    responses: BTreeSet<Name>,
+    /// Who has not said all that is wanted; when it is empty nothing more can come (user-asks 25). `None`: not known.
+    awaited: Option<BTreeSet<Name>>,
+    acks_wanted: bool,
+    words_max: usize,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Asker {
+    /// An operator.
+    Command(RequestId),
+    /// The key operation under way.
+    Keys,
+    /// The vote about our own name.
+    Conflict,
+}
+
+impl Queries {
+    pub(super) const fn new() -> Self {
+        Self {
+            seen: Seen::new(limits::QUERIES_SEEN_MAX, usize::MAX),
+            open: BTreeMap::new(),
+            running: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            begun: 0,
+        }
+    }
+}
+
+/// What a query is asked for besides its name.
+pub(super) struct Ask {
+    pub(super) asker: Asker,
+    pub(super) question: Question,
+    /// How long words are waited for.
+    pub(super) timeout: Duration,
+}
+
+impl Serf {
+    /// Asks an operator's query.
+    pub(super) fn query(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, question: Question) {
+        let ping = *question.name == *internal_query::PING && question.payload.is_empty();
+        if question.name.starts_with(internal_query::PREFIX) && !ping {
+            return reply(ctx, id, Reply::Failed(CommandError::ReservedQuery));
+        }
+        let timeout = question.timeout.unwrap_or_else(|| default_timeout(ctx)).min(limits::DURATION_MAX);
+        if let Err(error) = self.ask(ctx, swim, Ask { asker: Asker::Command(id), question, timeout }) {
+            reply(ctx, id, Reply::Failed(error));
+        }
+    }
+
+    /// Asks a query: its words come until its time is over, or until nothing more can come.
+    pub(super) fn ask(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, ask: Ask) -> Result<(), CommandError> {
+        if ctx.config.versions.delegate_current() < QUERY_PROTOCOL {
+            return Err(CommandError::Unsupported);
+        }
+        if self.queries.running.len() >= limits::QUERIES_RUNNING_MAX || ask.question.filters.len() > limits::FILTERS_MAX
+        {
+            return Err(CommandError::Busy);
+        }
+        let Ask { asker, question: Question { name, payload, filters, ack, relay_factor, .. }, timeout } = ask;
+        let id = u32::try_from(ctx.rng.below_inclusive(Purpose::QueryId, u64::from(u32::MAX >> 1))).unwrap_or_default();
+        let key = QueryKey { ltime: self.query_clock.time(), id: QueryId(id) };
+        let query = Query {
+            ltime: key.ltime,
+            id: key.id,
+            origin: ctx.config.advertise,
+            node: ctx.config.name.clone(),
+            filters,
+            ack,
+            no_broadcast: false,
+            relay_factor,
+            timeout,
+            name,
+            payload,
+        };
+        let limit = ctx.config.serf.query_bytes;
+        if memberlist::query(&query).len() > limit {
+            return Err(CommandError::QueryTooLong { limit });
+        }
+        self.query_clock.increment();
+        if let Asker::Command(id) = asker {
+            reply(ctx, id, Reply::QueryStarted);
+        }
+        self.begin(ctx, key, asker, &query);
+        self.on_query(ctx, swim, &query);
+        ctx.broadcast_numbered(SerfMessage::Query(Box::new(query)));
+        self.end_if_complete(ctx, swim, key);
+        Ok(())
+    }
+
+    fn begin(&mut self, ctx: &mut Ctx<'_>, key: QueryKey, asker: Asker, query: &Query) {
+        self.queries.begun = self.queries.begun.saturating_add(1);
+        let number = self.queries.begun;
+        let running = Running {
+            number,
+            asker,
+            acks: BTreeSet::new(),
+            responses: BTreeSet::new(),
+            awaited: awaited(ctx, asker, query),
+            acks_wanted: query.ack,
+            words_max: ctx.table.live().len().saturating_add(LATECOMERS),
+        };
+        self.queries.running.insert(key, running);
+        self.queries.numbers.insert(number, key);
+        ctx.arm(TimerKind::QueryEnd(number), ctx.now + query.timeout);
+    }
+
+    /// The time of a query of our own is over.
+    pub(super) fn on_query_end(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, number: u64) {
+        if let Some(&key) = self.queries.numbers.get(&number) {
+            self.end_query(ctx, swim, key);
+        }
+    }
+
+    /// Ends a query of our own that cannot bring more.
+    pub(super) fn end_if_complete(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, key: QueryKey) {
+        let complete = |running: &Running| running.awaited.as_ref().is_some_and(BTreeSet::is_empty);
+        if self.queries.running.get(&key).is_some_and(complete) {
+            self.end_query(ctx, swim, key);
+        }
+    }
+
+    fn end_query(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, key: QueryKey) {
+        let Some(running) = self.queries.running.remove(&key) else { return };
+        self.queries.numbers.remove(&running.number);
+        ctx.timers.disarm(TimerKind::QueryEnd(running.number));
+        match running.asker {
+            Asker::Command(id) => reply(ctx, id, Reply::QueryDone),
+            Asker::Keys => self.on_key_query_end(ctx, swim),
+            Asker::Conflict => self.on_vote_end(ctx),
+        }
+    }
+
+    /// A query that came by gossip; one that is news is passed on, whoever it is for.
+    pub(super) fn on_gossiped_query(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, query: Box<Query>) {
+        ctx.log(Log::Message("messageQueryType", Name::new(&query.name)));
+        if self.on_query(ctx, swim, &query) && !query.no_broadcast {
+            ctx.broadcast_numbered(SerfMessage::Query(query));
+        }
+    }
+
+    /// Takes a query in; true if it is news.
+    fn on_query(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, query: &Query) -> bool {
+        self.query_clock.witness(query.ltime);
+        if !self.queries.seen.admit(self.query_clock.time(), query.ltime, query.id) {
+            return false;
+        }
+        let lost = self.queries.seen.shrink();
+        if lost > 0 {
+            ctx.dropped("query memory", limits::QUERIES_SEEN_MAX, lost);
+        }
+        self.recorder.query(ctx, query.ltime);
+        match Filters::new(&query.filters) {
+            Ok(filters) if filters.match_node(&ctx.config.name, &ctx.table.own().info().tags) => (),
+            Ok(_) => return true,
+            Err(bad) => {
+                ctx.log(Log::BadFilter(bad.pattern, alloc::format!("{}", bad.error)));
+                return true;
+            }
+        }
+        let key = QueryKey { ltime: query.ltime, id: query.id };
+        let origin =
+            Origin { key, addr: query.origin, node: query.node.clone(), relay_factor: query.relay_factor };
+        if query.ack {
+            _ = self.say(ctx, swim, &origin, true, [].into());
+        }
+        if let Some(internal) = query.name.strip_prefix(internal_query::PREFIX) {
+            self.on_internal_query(ctx, swim, origin, internal, &query.payload);
+        } else {
+            self.open(ctx, key, origin, query.timeout);
+            let event = QueryEvent { key, name: query.name.clone(), payload: query.payload.clone() };
+            ctx.out.push(Output::Event(Box::new(Event::Query(event))));
+        }
+        true
+    }
+
+    fn open(&mut self, ctx: &mut Ctx<'_>, key: QueryKey, origin: Origin, timeout: Duration) {
+        let now = ctx.now;
+        let open = &mut self.queries.open;
+        if open.len() >= limits::QUERIES_OPEN_MAX {
+            open.retain(|_, open| open.until > now);
+        }
+        if open.len() >= limits::QUERIES_OPEN_MAX {
+            return ctx.dropped("open queries", limits::QUERIES_OPEN_MAX, 1);
+        }
+        open.insert(key, Open { origin, until: now + timeout, answered: false });
+    }
+
+    /// Answers a query for the application: at most once, before its time is over.
+    pub(super) fn respond(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        id: RequestId,
+        key: QueryKey,
+        payload: Box<[u8]>,
+    ) {
+        let answer = match self.queries.open.get(&key).cloned() {
+            None => Err(CommandError::UnknownQuery),
+            Some(Open { answered: true, .. }) => Err(CommandError::AlreadyResponded),
+            Some(Open { until, .. }) if ctx.now > until => Err(CommandError::PastDeadline),
+            Some(Open { origin, .. }) => self.say(ctx, swim, &origin, false, payload),
+        };
+        match answer {
+            Ok(()) => {
+                self.queries.open.entry(key).and_modify(|open| open.answered = true);
+                reply(ctx, id, Reply::Responded);
+            }
+            Err(error) => reply(ctx, id, Reply::Failed(error)),
+        }
+    }
+
+    /// Says a word on a query to who asked, and has it passed on by others.
+    pub(super) fn say(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        origin: &Origin,
+        ack: bool,
+        payload: Box<[u8]>,
+    ) -> Result<(), CommandError> {
+        let QueryKey { ltime, id } = origin.key;
+        let response = QueryResponse { ltime, id, from: ctx.config.name.clone(), ack, payload };
+        let limit = ctx.config.serf.query_response_bytes;
+        if memberlist::response(&response).len() > limit {
+            return Err(CommandError::ResponseTooLong { limit });
+        }
+        if origin.addr == ctx.config.advertise {
+            self.on_response(ctx, swim, response);
+            return Ok(());
+        }
+        let relay = Relay { to: origin.addr, node: origin.node.clone(), response };
+        let helpers = usize::from(origin.relay_factor);
+        if helpers > 0 && ctx.table.known() > helpers && memberlist::relay(&relay).len() <= limit {
+            let me = ctx.table.me();
+            // U-25: who asked is no helper.
+            let picked = ctx.table.draw(ctx.rng, Purpose::Relay, helpers, false, |slot, member| {
+                slot != me
+                    && member.identity.addr != origin.addr
+                    && member.state() == Some(SwimState::Alive)
+                    && member.identity.versions.protocol_max() >= RELAY_PROTOCOL
+            });
+            let message = Message::Serf(SerfMessage::Relay(relay.clone()));
+            for slot in picked {
+                if let Some(to) = ctx.table.find(slot).map(|member| member.identity.addr.socket_addr()) {
+                    ctx.send(Activity::Serf, to, core::slice::from_ref(&message), false);
+                }
+            }
+        }
+        let message = Message::Serf(SerfMessage::Response(relay.response));
+        ctx.send(Activity::Serf, origin.addr.socket_addr(), &[message], false);
+        Ok(())
+    }
+
+    /// Passes a word on, once, to a member that is known to be there: nobody else is written to on a peer's say-so.
+    pub(super) fn on_relay(ctx: &mut Ctx<'_>, relay: Relay) {
+        let Relay { to, node, response } = relay;
+        let known = if node.as_bytes().is_empty() {
+            ctx.table.entries().any(|(_, member)| member.identity.addr == to)
+        } else {
+            ctx.table.slot(&node).and_then(|slot| ctx.table.find(slot)).is_some_and(|member| member.identity.addr == to)
+        };
+        if known {
+            ctx.send(Activity::Serf, to.socket_addr(), &[Message::Serf(SerfMessage::Response(response))], false);
+        } else {
+            ctx.log(Log::RelayRefused(node, to));
+        }
+    }
+
+    /// A word on a query of our own; each member has one ack and one response.
+    pub(super) fn on_response(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, response: QueryResponse) {
+        let QueryResponse { ltime, id, from, ack, payload } = response;
+        let key = QueryKey { ltime, id };
+        let Some(running) = self.queries.running.get_mut(&key) else { return ctx.log(Log::StrayResponse(from, key)) };
+        let words = if ack { &mut running.acks } else { &mut running.responses };
+        if words.contains(&from) {
+            return;
+        }
+        if words.len() >= running.words_max {
+            return ctx.dropped("words on one query", running.words_max, 1);
+        }
+        words.insert(from.clone());
+        let complete = running.responses.contains(&from) && (!running.acks_wanted || running.acks.contains(&from));
+        if let Some(awaited) = running.awaited.as_mut().filter(|_| complete) {
+            awaited.remove(&from);
+        }
+        match (running.asker, ack) {
+            (Asker::Command(id), true) => reply(ctx, id, Reply::QueryAck { from }),
+            (Asker::Command(id), false) => reply(ctx, id, Reply::QueryResponse { from, payload }),
+            (Asker::Keys, false) => self.on_key_response(from, &payload),
+            (Asker::Conflict, false) => self.on_vote(ctx, &payload),
+            (Asker::Keys | Asker::Conflict, true) => (),
+        }
+        self.end_if_complete(ctx, swim, key);
+    }
+
+    /// Checks that every query that runs has its end.
+    pub(super) fn check_queries(&self, timers: &crate::timers::Timers) -> Result<(), alloc::string::String> {
+        for (key, running) in &self.queries.running {
+            let numbered = self.queries.numbers.get(&running.number) == Some(key);
+            if !numbered || timers.deadline(TimerKind::QueryEnd(running.number)).is_none() {
+                return Err(alloc::format!("query {key:?} has no end"));
+            }
+        }
+        self.queries.seen.check(self.query_clock.time())
+    }
+}
+
+/// How long a query waits unless it says so: gossip interval x 16 x `ceil(log10(n + 1))`, n = members that are not
+/// dead (protocol.md 2.8).
+pub(super) fn default_timeout(ctx: &Ctx<'_>) -> Duration {
+    let members = ctx.table.live().len() as u64;
+    let mult = ctx.config.serf.query_timeout_mult.saturating_mul(ceil_log10(members.saturating_add(1)).max(1));
+    ctx.config.swim.gossip_interval.saturating_mul(mult)
+}
+
+/// The members that can answer, as far as we know them (user-asks 25). A query that only wants acks is not answered, and
+/// the reachability test that asks it measures its whole time: nothing ends it early.
+fn awaited(ctx: &Ctx<'_>, asker: Asker, query: &Query) -> Option<BTreeSet<Name>> {
+    if asker != Asker::Keys && query.name.starts_with(internal_query::PREFIX) {
+        return None;
+    }
+    let filters = Filters::new(&query.filters).ok()?;
+    let live = ctx.table.live().iter().filter_map(|&slot| ctx.table.find(slot));
+    let names: BTreeSet<Name> = live
+        .filter(|member| query.filters.is_empty() || filters.match_node(member.name(), &member.info().tags))
+        .map(|member| member.name().clone())
+        .collect();
+    // A filter that matches nobody whom we know may match somebody whom we do not know yet.
+    (!names.is_empty()).then_some(names)
+}
