@@ -32,6 +32,7 @@ pub mod rng;
 pub mod rpc;
 pub mod scale;
 pub mod serf;
+pub mod snapshot;
 pub mod swim;
 pub mod time;
 pub mod timers;

@@ -88,3 +88,11 @@ pub const INCARNATION_SUSPICIOUS: u32 = 1 << 31;
 pub const TOMBSTONES_MAX: usize = 65_536;
 /// Longest interval or timeout that a configuration may ask for.
 pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Bytes of a snapshot file that are read: a million members with what their changes add before a compaction.
+pub const SNAPSHOT_BYTES_MAX: usize = 512 << 20;
+/// Bytes of one line of a snapshot file.
+pub const SNAPSHOT_LINE_BYTES_MAX: usize = 4_096;
+/// Failed members that a snapshot remembers.
+pub const SNAPSHOT_FAILED_MAX: usize = 65_536;
+/// Complaints about one snapshot file that are kept; more are counted.
+pub const SNAPSHOT_NOTICES_MAX: usize = 256;

@@ -22,4 +22,5 @@ mod rpc_vectors;
 mod rules_alive;
 mod rules_suspect_dead;
 mod serf;
+mod snapshot;
 mod tags;
