@@ -101,6 +101,7 @@ impl Agent {
     pub fn start(options: AgentOptions) -> Result<Self, StartError> {
         let AgentOptions { mut config, bind, live, sink, .. } = options;
         let mut journal = Journal::new(sink, Zone::load(options.time_zone.as_deref()), options.log_level);
+        journal.set_syslog(options.syslog);
         journal.say(format_args!("==> Starting Serf agent..."));
         if let Some(key) = options.encrypt_key {
             let key = Key::new(&key).map_err(|error| memberlist_error(&error.to_string()))?;

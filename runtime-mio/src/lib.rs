@@ -21,7 +21,7 @@ mod rpc_server;
 mod signals;
 mod sockets;
 mod stats;
-
+mod syslog;
 mod tcp;
 mod tokens;
 mod udp;
@@ -30,3 +30,4 @@ pub use agent::Agent;
 pub use log_ring::Sink;
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};
 pub use signals::{Signal, die_of_broken_pipe};
+pub use syslog::{SYSLOG_PATHS, Syslog, SyslogError};

@@ -13,6 +13,7 @@ use villein_core::types::{JoinTarget, Tags};
 
 use crate::log_ring::Sink;
 use crate::signals::Signal;
+use crate::syslog::Syslog;
 
 /// Everything that an agent is told at its start.
 pub struct AgentOptions {
@@ -46,6 +47,8 @@ pub struct AgentOptions {
     pub reload: Option<Reloader>,
     /// Where log lines and messages go.
     pub sink: Sink,
+    /// The host's syslog, if log lines go there too.
+    pub syslog: Option<Syslog>,
 }
 
 /// What can be changed while the agent runs.

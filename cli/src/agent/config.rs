@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use villein_runtime_mio::address;
+
 use super::config_file;
 use super::event_script::EventScript;
 use super::flags::AgentFlags;
@@ -19,6 +21,8 @@ pub(crate) struct AgentConfig {
     pub(crate) node_name: Vec<u8>,
     /// As configured; `plan` resolves it, and what follows up to `profile`.
     pub(crate) bind: String,
+    /// Empty, or the name of an interface that exists.
+    pub(crate) interface: String,
     /// Empty: the bind address is what others are told.
     pub(crate) advertise: String,
     /// Base64; empty for no encryption.
@@ -35,6 +39,8 @@ pub(crate) struct AgentConfig {
     pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Checked; in the order in which they run.
     pub(crate) event_scripts: Vec<EventScript>,
+    pub(crate) enable_syslog: bool,
+    pub(crate) syslog_facility: String,
     pub(crate) start_join: Vec<String>,
     /// For `start_join` and for `retry_join`.
     pub(crate) replay_on_join: bool,
@@ -104,6 +110,9 @@ impl AgentConfig {
         for handler in &merged.event_handlers {
             event_scripts.extend(EventScript::parse(handler).map_err(|error| error.to_string())?);
         }
+        if !merged.interface.is_empty() && !address::interface_exists(&merged.interface) {
+            return Err(format!("Invalid network interface: {NO_INTERFACE}"));
+        }
         if let Some(key) = merged.unavailable.first() {
             return Err(unavailable(key));
         }
@@ -124,6 +133,7 @@ impl AgentConfig {
         Self {
             node_name: if set.node_name.is_empty() { host_name() } else { set.node_name },
             bind: or(set.bind, "0.0.0.0"),
+            interface: set.interface,
             advertise: set.advertise,
             encrypt_key: set.encrypt_key,
             log_level: or(set.log_level, "INFO"),
@@ -133,6 +143,8 @@ impl AgentConfig {
             rpc_auth: set.rpc_auth,
             tags: set.tags,
             event_scripts,
+            enable_syslog: set.enable_syslog,
+            syslog_facility: or(set.syslog_facility, "LOCAL0"),
             start_join: set.start_join,
             replay_on_join: set.replay_on_join,
             retry_join: set.retry_join,
@@ -157,6 +169,8 @@ impl AgentConfig {
     }
 }
 
+/// Go's words.
+const NO_INTERFACE: &str = "route ip+net: no such network interface";
 const PROTOCOL: i64 = 5;
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 const BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -174,6 +188,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
     }
     replace(&mut earlier.node_name, later.node_name);
     replace(&mut earlier.bind, later.bind);
+    replace(&mut earlier.interface, later.interface);
     replace(&mut earlier.advertise, later.advertise);
     replace(&mut earlier.encrypt_key, later.encrypt_key);
     replace(&mut earlier.log_level, later.log_level);
@@ -181,6 +196,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.role, later.role);
     replace(&mut earlier.rpc_addr, later.rpc_addr);
     replace(&mut earlier.rpc_auth, later.rpc_auth);
+    replace(&mut earlier.syslog_facility, later.syslog_facility);
     replace(&mut earlier.retry_interval, later.retry_interval);
     replace(&mut earlier.retry_max_attempts, later.retry_max_attempts);
     replace(&mut earlier.enable_compression, later.enable_compression);
@@ -196,6 +212,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
         earlier.protocol = later.protocol;
     }
     earlier.replay_on_join |= later.replay_on_join;
+    earlier.enable_syslog |= later.enable_syslog;
     earlier.leave_on_terminate |= later.leave_on_terminate;
     earlier.skip_leave_on_interrupt |= later.skip_leave_on_interrupt;
     earlier.disable_name_resolution |= later.disable_name_resolution;
@@ -235,14 +252,12 @@ fn host_name() -> Vec<u8> {
 /// Names the flag where there is one: a setting that is silently ignored would be a trap.
 fn unavailable(key: &str) -> String {
     let flag = match key {
-        "interface" => "-iface",
         "discover" => "-discover",
         "mdns" => "-mdns-*",
         "keyring_file" => "-keyring-file",
         "snapshot_path" => "-snapshot",
         "rejoin_after_leave" => "-rejoin",
         "tags_file" => "-tags-file",
-        "enable_syslog" => "-syslog",
         key => return format!("Configuration key '{key}' is not available yet in villein {VERSION}; remove it"),
     };
     format!("{flag} (configuration key '{key}') is not available yet in villein {VERSION}; remove it")
@@ -318,6 +333,19 @@ mod tests {
     }
 
     #[test]
+    fn syslog_and_interface_merge_like_the_rest() {
+        let (_directory, paths) = files(&[
+            r#"{"enable_syslog": true, "syslog_facility": "DAEMON", "interface": "nosuch0"}"#,
+            r#"{"enable_syslog": false, "syslog_facility": ""}"#,
+        ]);
+        let config =
+            load(&["-config-file", &paths[0], "-config-file", &paths[1], "-syslog=false", "-iface=lo"]).unwrap();
+        assert_eq!((config.enable_syslog, config.syslog_facility.as_str()), (true, "DAEMON"));
+        assert_eq!(config.interface, "lo");
+        assert_eq!(load(&["-syslog"]).unwrap().syslog_facility, "LOCAL0");
+    }
+
+    #[test]
     fn a_role_is_a_tag_and_is_deprecated() {
         let config = load(&["-role", "web", "-tag", "role=db"]).unwrap();
         assert_eq!(config.tags, BTreeMap::from([(b"role".to_vec(), b"web".to_vec())]));
@@ -363,6 +391,11 @@ mod tests {
                 vec!["-event-handler", "q=r", "-config-file", &paths[0]],
                 "Invalid event script: Event 'a:b' invoking 'c'",
             ),
+            (vec!["-event-handler", "foo=x", "-iface", "nosuch0"], "Invalid event script: Event 'foo' invoking 'x'"),
+            (
+                vec!["-iface", "nosuch0", "-log-level", "bogus"],
+                "Invalid network interface: route ip+net: no such network interface",
+            ),
         ] {
             assert_eq!(load(&line).unwrap_err(), text, "{line:?}");
         }
@@ -373,16 +406,14 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         for (line, name) in [
             (["-snapshot", "x"], "-snapshot (configuration key 'snapshot_path')"),
-            (["-syslog", "x"], "-syslog (configuration key 'enable_syslog')"),
-            (["-iface", "lo"], "-iface (configuration key 'interface')"),
             (["-mdns-disable-ipv4", "x"], "-mdns-* (configuration key 'mdns')"),
         ] {
             let text = format!("{name} is not available yet in villein {version}; remove it");
             assert_eq!(load(&line).unwrap_err(), text);
         }
-        let (_directory, paths) = files(&[r#"{"statsd_addr": "127.0.0.1:8125"}"#, r#"{"syslog_facility": "DAEMON"}"#]);
+        let (_directory, paths) = files(&[r#"{"statsd_addr": "127.0.0.1:8125"}"#]);
         let text = format!("Configuration key 'statsd_addr' is not available yet in villein {version}; remove it");
         assert_eq!(load(&["-config-file", &paths[0]]).unwrap_err(), text);
-        assert!(load(&["-config-file", &paths[1], "-rejoin=false", "-snapshot", ""]).is_ok());
+        assert!(load(&["-rejoin=false", "-snapshot", ""]).is_ok());
     }
 }

@@ -131,9 +131,6 @@ fn fill(slot: Slot<'_>, name: &'static str, value: &Value) -> Result<(), Fault> 
                 noted.push(name);
             }
         }
-        Slot::Ignored => {
-            value.as_str().ok_or_else(|| wanted("string"))?;
-        }
     }
     Ok(())
 }
@@ -319,7 +316,7 @@ mod tests {
     #[test]
     fn what_this_release_cannot_do_is_noted_when_it_is_asked_for() {
         let text =
-            br#"{"snapshot_path": "x", "enable_syslog": false, "statsd_addr": "", "mdns": {"disable_ipv4": true}}"#;
+            br#"{"snapshot_path": "x", "rejoin_after_leave": false, "statsd_addr": "", "mdns": {"disable_ipv4": true}}"#;
         assert_eq!(decode(text).unwrap().unavailable, ["mdns", "snapshot_path"]);
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Settings {
     pub(crate) node_name: Vec<u8>,
     pub(crate) bind: String,
+    pub(crate) interface: String,
     pub(crate) advertise: String,
     pub(crate) encrypt_key: String,
     pub(crate) event_handlers: Vec<String>,
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) rpc_addr: String,
     pub(crate) rpc_auth: String,
     pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) enable_syslog: bool,
+    pub(crate) syslog_facility: String,
     pub(crate) retry_join: Vec<String>,
     /// Nanoseconds, as are the four durations below.
     pub(crate) retry_interval: i64,
@@ -55,8 +58,6 @@ pub(crate) enum Slot<'a> {
     Map(&'a mut BTreeMap<Vec<u8>, Vec<u8>>),
     /// A setting that this release cannot honour: its type is checked, and that it was given is noted.
     Unavailable(Kind, &'a mut Vec<&'static str>),
-    /// Accepted and without effect, as in the original unless another setting asks for it.
-    Ignored,
 }
 
 /// The type of a setting that this release cannot honour.
@@ -81,7 +82,7 @@ const fn key(name: &'static str, slot: for<'a> fn(&'a mut Settings) -> Slot<'a>)
 pub(crate) const KEYS: [Key; 41] = [
     key("node_name", |s| Slot::Bytes(&mut s.node_name)),
     key("bind", |s| Slot::Text(&mut s.bind)),
-    key("interface", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("interface", |s| Slot::Text(&mut s.interface)),
     key("advertise", |s| Slot::Text(&mut s.advertise)),
     key("discover", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
     key("mdns", |s| Slot::Unavailable(Kind::Table, &mut s.unavailable)),
@@ -100,8 +101,8 @@ pub(crate) const KEYS: [Key; 41] = [
     key("rejoin_after_leave", |s| Slot::Unavailable(Kind::Switch, &mut s.unavailable)),
     key("tags", |s| Slot::Map(&mut s.tags)),
     key("tags_file", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
-    key("enable_syslog", |s| Slot::Unavailable(Kind::Switch, &mut s.unavailable)),
-    key("syslog_facility", |_| Slot::Ignored),
+    key("enable_syslog", |s| Slot::Switch(&mut s.enable_syslog)),
+    key("syslog_facility", |s| Slot::Text(&mut s.syslog_facility)),
     key("retry_join", |s| Slot::List(&mut s.retry_join)),
     key("retry_max_attempts", |s| Slot::Integer(&mut s.retry_max_attempts)),
     key("enable_compression", |s| Slot::OptionalSwitch(&mut s.enable_compression)),

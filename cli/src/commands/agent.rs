@@ -43,6 +43,9 @@ fn run(config: AgentConfig, words: Vec<OsString>) -> ExitCode {
         Ok(plan) => plan,
         Err(refusal) => return fail(&refusal),
     };
+    for notice in &plan.notices {
+        ui::say(format!("==> {notice}"));
+    }
     if let Err(refusal) = config.check_serf(&plan) {
         ui::say("==> Starting Serf agent...");
         return fail(&refusal);
@@ -76,6 +79,7 @@ fn options(config: AgentConfig, plan: StartPlan, words: Vec<OsString>) -> AgentO
         banner,
         replay: config.replay_on_join,
         live: live(&config),
+        syslog: plan.syslog,
         signals: true,
         reload: Some(reloader(words)),
         sink: Box::new(std::io::stdout()),

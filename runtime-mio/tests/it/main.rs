@@ -6,3 +6,4 @@ mod ending;
 mod rpc;
 mod start;
 mod support;
+mod syslog;

@@ -79,6 +79,7 @@ pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
         signals: false,
         reload: None,
         sink: Box::new(output.clone()),
+        syslog: None,
     }
 }
 
