@@ -23,6 +23,7 @@ use crate::address;
 use crate::clock::Clock;
 use crate::local_time::Zone;
 use crate::log_ring::Journal;
+use crate::mdns::Discovery;
 use crate::network::Network;
 use crate::options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reloader, StartError};
 use crate::perform::Answer;
@@ -56,6 +57,7 @@ pub struct Agent {
     pub(crate) poll: Poll,
     pub(crate) network: Network,
     pub(crate) resolver: Resolver,
+    pub(crate) discovery: Option<Discovery>,
     pub(crate) rpc: RpcServer,
     pub(crate) journal: Journal,
     pub(crate) requests: BTreeMap<RequestId, Asker>,
@@ -74,7 +76,7 @@ pub struct Agent {
     control: Receiver<Control>,
     banner: String,
     start_join: Vec<JoinTarget>,
-    replay: bool,
+    pub(crate) replay: bool,
     pub(crate) stage: Stage,
     /// Whether a leave is under way or done.
     pub(crate) leave_asked: bool,
@@ -122,20 +124,31 @@ impl Agent {
         config.trace = options.log_level == Level::Trace;
         let node = Node::new(config, Seed::from_entropy(seed), now, Saved::default())
             .map_err(|error| StartError::Serf(error.to_string()))?;
-        let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
-        let rpc = RpcServer::new(rpc, poll.registry(), options.rpc_auth)?;
-        journal.say(format_args!("==> Starting Serf agent RPC..."));
         journal.log(Level::Info, format_args!("agent: Serf agent starting"));
         if in_the_clear && address::is_public(advertise.ip()) {
             journal.log(Level::Warn, format_args!("memberlist: Binding to public address without encryption!"));
         }
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
+        let discovery = match options.mdns {
+            Some(mdns) => {
+                if let Some(interface) = &mdns.interface {
+                    journal.log(Level::Info, format_args!("agent: Starting mDNS listener on interface {interface}"));
+                }
+                let started = Discovery::start(mdns, &node.config().name, advertise.socket_addr(), &waker);
+                Some(started.map_err(|error| StartError::Mdns(error.to_string()))?)
+            }
+            None => None,
+        };
+        let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
+        let rpc = RpcServer::new(rpc, poll.registry(), options.rpc_auth)?;
+        journal.say(format_args!("==> Starting Serf agent RPC..."));
         let (sender, control) = sync_channel(CONTROLS_MAX);
         Ok(Self {
             node,
             last: now,
             network: Network::new(gossip, poll.registry())?,
             resolver: Resolver::new(Arc::clone(&waker)),
+            discovery,
             rpc,
             journal,
             requests: BTreeMap::new(),
@@ -241,6 +254,7 @@ impl Agent {
         while let Some((id, result)) = self.resolver.take() {
             self.feed(now, Stimulus::Resolved { id, result });
         }
+        self.take_discovered();
         self.network.expire(now);
         self.mind_entropy(now);
         self.take_signals(now);

@@ -12,6 +12,7 @@ mod clock;
 mod lifecycle;
 mod local_time;
 mod log_ring;
+mod mdns;
 mod network;
 mod options;
 mod perform;
@@ -28,6 +29,7 @@ mod udp;
 
 pub use agent::Agent;
 pub use log_ring::Sink;
+pub use mdns::MdnsOptions;
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};
 pub use signals::{Signal, die_of_broken_pipe};
 pub use syslog::{SYSLOG_PATHS, Syslog, SyslogError};

@@ -12,6 +12,7 @@ use villein_core::log::Level;
 use villein_core::types::{JoinTarget, Tags};
 
 use crate::log_ring::Sink;
+use crate::mdns::MdnsOptions;
 use crate::signals::Signal;
 use crate::syslog::Syslog;
 
@@ -37,7 +38,10 @@ pub struct AgentOptions {
     pub banner: String,
     /// Whom to join before the log is put out; the agent stops if nobody is reached.
     pub start_join: Vec<JoinTarget>,
-    /// Whether user events of the cluster's past are delivered after that join.
+    /// How other agents are found, if they are.
+    pub mdns: Option<MdnsOptions>,
+    /// Whether user events of the cluster's past are delivered after that join, and after joins of agents that were
+    /// found.
     pub replay: bool,
     /// What can be changed while the agent runs.
     pub live: LiveOptions,
@@ -86,6 +90,8 @@ pub struct Reload {
 pub enum StartError {
     /// The gossip or the node cannot be set up.
     Serf(String),
+    /// Other agents cannot be found.
+    Mdns(String),
     /// RPC clients cannot be served.
     Rpc(String),
     /// The poll loop or the system's entropy is not available.
@@ -96,6 +102,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Serf(problem) => write!(f, "Failed to start the Serf agent: Error creating Serf: {problem}"),
+            Self::Mdns(problem) => write!(f, "Error starting mDNS listener: {problem}"),
             Self::Rpc(problem) => write!(f, "Error starting RPC listener: {problem}"),
             Self::System(problem) => write!(f, "Failed to start the Serf agent: {problem}"),
         }

@@ -93,6 +93,7 @@ impl Agent {
         match self.requests.remove(&id) {
             Some(Asker::Start) => self.start_joined(reply),
             Some(Asker::Signal) => self.signal_left(&reply),
+            Some(Asker::Discovery(hosts)) => self.discovered_joined(&hosts, &reply),
             Some(Asker::Client(ticket)) => self.answer_client(&ticket, reply),
             None => {}
         }

@@ -1,6 +1,7 @@
 //! What RPC clients ask for, done (rpc.md 6).
 
 use std::mem;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::Events;
@@ -33,6 +34,8 @@ pub(crate) enum Asker {
     Start,
     /// A signal, for its leave.
     Signal,
+    /// The search for other agents, for the join of what it found.
+    Discovery(Vec<SocketAddr>),
     /// An RPC client.
     Client(Box<Ticket>),
 }

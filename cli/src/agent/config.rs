@@ -25,6 +25,12 @@ pub(crate) struct AgentConfig {
     pub(crate) interface: String,
     /// Empty: the bind address is what others are told.
     pub(crate) advertise: String,
+    /// The cluster to discover; empty for none.
+    pub(crate) discover: String,
+    /// Empty, or the name of an interface that exists: where to discover if not on `interface`.
+    pub(crate) mdns_interface: String,
+    pub(crate) mdns_disable_ipv4: bool,
+    pub(crate) mdns_disable_ipv6: bool,
     /// Base64; empty for no encryption.
     pub(crate) encrypt_key: String,
     pub(crate) log_level: String,
@@ -110,9 +116,7 @@ impl AgentConfig {
         for handler in &merged.event_handlers {
             event_scripts.extend(EventScript::parse(handler).map_err(|error| error.to_string())?);
         }
-        if !merged.interface.is_empty() && !address::interface_exists(&merged.interface) {
-            return Err(format!("Invalid network interface: {NO_INTERFACE}"));
-        }
+        check_interfaces(&merged)?;
         if let Some(key) = merged.unavailable.first() {
             return Err(unavailable(key));
         }
@@ -135,6 +139,10 @@ impl AgentConfig {
             bind: or(set.bind, "0.0.0.0"),
             interface: set.interface,
             advertise: set.advertise,
+            discover: set.discover,
+            mdns_interface: set.mdns_interface,
+            mdns_disable_ipv4: set.mdns_disable_ipv4,
+            mdns_disable_ipv6: set.mdns_disable_ipv6,
             encrypt_key: set.encrypt_key,
             log_level: or(set.log_level, "INFO"),
             profile: or(set.profile, "lan"),
@@ -190,6 +198,8 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.bind, later.bind);
     replace(&mut earlier.interface, later.interface);
     replace(&mut earlier.advertise, later.advertise);
+    replace(&mut earlier.discover, later.discover);
+    replace(&mut earlier.mdns_interface, later.mdns_interface);
     replace(&mut earlier.encrypt_key, later.encrypt_key);
     replace(&mut earlier.log_level, later.log_level);
     replace(&mut earlier.profile, later.profile);
@@ -212,6 +222,8 @@ fn merge(earlier: &mut Settings, later: Settings) {
         earlier.protocol = later.protocol;
     }
     earlier.replay_on_join |= later.replay_on_join;
+    earlier.mdns_disable_ipv4 |= later.mdns_disable_ipv4;
+    earlier.mdns_disable_ipv6 |= later.mdns_disable_ipv6;
     earlier.enable_syslog |= later.enable_syslog;
     earlier.leave_on_terminate |= later.leave_on_terminate;
     earlier.skip_leave_on_interrupt |= later.skip_leave_on_interrupt;
@@ -223,6 +235,27 @@ fn merge(earlier: &mut Settings, later: Settings) {
     earlier.retry_join.extend(later.retry_join);
     earlier.unavailable.extend(later.unavailable);
     earlier.tags.extend(later.tags);
+}
+
+/// Checks what the original checks of interfaces and of discovery, in its order.
+fn check_interfaces(set: &Settings) -> Result<(), String> {
+    let is_missing = |name: &str| !name.is_empty() && !address::interface_exists(name);
+    if is_missing(&set.interface) {
+        return Err(format!("Invalid network interface: {NO_INTERFACE}"));
+    }
+    if !set.mdns_interface.is_empty() {
+        if set.discover.is_empty() {
+            return Err("mDNS interface specified without enabling mDNS discovery".into());
+        }
+        if is_missing(&set.mdns_interface) {
+            return Err(format!("Invalid mDNS network interface: {NO_INTERFACE}"));
+        }
+    }
+    // The original looks at this only where an interface is given, and otherwise fails to listen.
+    if !set.discover.is_empty() && set.mdns_disable_ipv4 && set.mdns_disable_ipv6 {
+        return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".into());
+    }
+    Ok(())
 }
 
 /// Raises a duration that would hammer the network, and says so.
@@ -252,8 +285,6 @@ fn host_name() -> Vec<u8> {
 /// Names the flag where there is one: a setting that is silently ignored would be a trap.
 fn unavailable(key: &str) -> String {
     let flag = match key {
-        "discover" => "-discover",
-        "mdns" => "-mdns-*",
         "keyring_file" => "-keyring-file",
         "snapshot_path" => "-snapshot",
         "rejoin_after_leave" => "-rejoin",
@@ -346,6 +377,21 @@ mod tests {
     }
 
     #[test]
+    fn discovery_merges_like_the_rest() {
+        let (_directory, paths) = files(&[
+            r#"{"discover": "first", "mdns": {"interface": "nosuch0", "disable_ipv6": true}}"#,
+            r#"{"discover": "second", "mdns": {"disable_ipv6": false}}"#,
+        ]);
+        let line = ["-config-file", &paths[0], "-config-file", &paths[1], "-mdns-iface=lo", "-mdns-disable-ipv4=false"];
+        let config = load(&line).unwrap();
+        assert_eq!((config.discover.as_str(), config.mdns_interface.as_str()), ("second", "lo"));
+        assert_eq!((config.mdns_disable_ipv4, config.mdns_disable_ipv6), (false, true));
+        let other = ["-config-file", &paths[1], "-mdns-disable-ipv4", "-discover", "third"];
+        let config = load(&other).unwrap();
+        assert_eq!((config.discover.as_str(), config.mdns_disable_ipv4), ("third", true));
+    }
+
+    #[test]
     fn a_role_is_a_tag_and_is_deprecated() {
         let config = load(&["-role", "web", "-tag", "role=db"]).unwrap();
         assert_eq!(config.tags, BTreeMap::from([(b"role".to_vec(), b"web".to_vec())]));
@@ -396,6 +442,15 @@ mod tests {
                 vec!["-iface", "nosuch0", "-log-level", "bogus"],
                 "Invalid network interface: route ip+net: no such network interface",
             ),
+            (vec!["-mdns-iface", "nosuch0"], "mDNS interface specified without enabling mDNS discovery"),
+            (
+                vec!["-discover", "c", "-mdns-iface", "nosuch0"],
+                "Invalid mDNS network interface: route ip+net: no such network interface",
+            ),
+            (
+                vec!["-discover", "c", "-mdns-disable-ipv4", "-mdns-disable-ipv6"],
+                "Invalid mDNS configuration: both IPv4 and IPv6 are disabled",
+            ),
         ] {
             assert_eq!(load(&line).unwrap_err(), text, "{line:?}");
         }
@@ -406,7 +461,7 @@ mod tests {
         let version = env!("CARGO_PKG_VERSION");
         for (line, name) in [
             (["-snapshot", "x"], "-snapshot (configuration key 'snapshot_path')"),
-            (["-mdns-disable-ipv4", "x"], "-mdns-* (configuration key 'mdns')"),
+            (["-tags-file", "x"], "-tags-file (configuration key 'tags_file')"),
         ] {
             let text = format!("{name} is not available yet in villein {version}; remove it");
             assert_eq!(load(&line).unwrap_err(), text);

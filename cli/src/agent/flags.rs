@@ -34,17 +34,17 @@ pub(crate) struct AgentFlags {
     /// Directory whose .json files are read in order of their names. Can be given several times.
     #[arg(long, value_name = "PATH")]
     pub(crate) config_dir: Vec<String>,
-    /// Name of the cluster to discover by mDNS. Not available yet.
+    /// Name of the cluster to discover by mDNS: agents with the same one in the same network join each other.
     #[arg(long, value_name = "NAME", default_value = "")]
     discover: String,
-    /// Interface to discover other agents on by mDNS. Not available yet.
+    /// Interface to discover other agents on by mDNS, where it is not that of -iface. All by default.
     #[arg(long, value_name = "NAME", default_value = "")]
     mdns_iface: String,
-    /// Do not discover over IPv4. Not available yet.
+    /// Do not discover over IPv4.
     #[arg(long = "mdns-disable-ipv4", value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool)]
     #[arg(default_value_t = false)]
     mdns_disable_ipv4: bool,
-    /// Do not discover over IPv6. Not available yet.
+    /// Do not discover over IPv6.
     #[arg(long = "mdns-disable-ipv6", value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool)]
     #[arg(default_value_t = false)]
     mdns_disable_ipv6: bool,
@@ -127,6 +127,10 @@ impl AgentFlags {
             bind: self.bind,
             interface: self.iface,
             advertise: self.advertise,
+            discover: self.discover,
+            mdns_interface: self.mdns_iface,
+            mdns_disable_ipv4: self.mdns_disable_ipv4,
+            mdns_disable_ipv6: self.mdns_disable_ipv6,
             encrypt_key: self.encrypt,
             event_handlers: self.event_handler,
             start_join: self.join,
@@ -146,10 +150,7 @@ impl AgentFlags {
 
     /// The configuration keys of the flags that were given and that this release cannot honour.
     fn unavailable(&self) -> Vec<&'static str> {
-        let mdns = !self.mdns_iface.is_empty() || self.mdns_disable_ipv4 || self.mdns_disable_ipv6;
         [
-            ("discover", !self.discover.is_empty()),
-            ("mdns", mdns),
             ("keyring_file", !self.keyring_file.is_empty()),
             ("snapshot_path", !self.snapshot.is_empty()),
             ("rejoin_after_leave", self.rejoin),

@@ -11,6 +11,10 @@ pub(crate) struct Settings {
     pub(crate) bind: String,
     pub(crate) interface: String,
     pub(crate) advertise: String,
+    pub(crate) discover: String,
+    pub(crate) mdns_interface: String,
+    pub(crate) mdns_disable_ipv4: bool,
+    pub(crate) mdns_disable_ipv6: bool,
     pub(crate) encrypt_key: String,
     pub(crate) event_handlers: Vec<String>,
     pub(crate) start_join: Vec<String>,
@@ -56,6 +60,8 @@ pub(crate) enum Slot<'a> {
     Duration(&'a mut i64),
     List(&'a mut Vec<String>),
     Map(&'a mut BTreeMap<Vec<u8>, Vec<u8>>),
+    /// An object with keys of its own.
+    Object(&'static [Key], &'a mut Settings),
     /// A setting that this release cannot honour: its type is checked, and that it was given is noted.
     Unavailable(Kind, &'a mut Vec<&'static str>),
 }
@@ -65,7 +71,6 @@ pub(crate) enum Slot<'a> {
 pub(crate) enum Kind {
     Text,
     Switch,
-    Table,
 }
 
 /// A configuration key and the place of its value.
@@ -84,8 +89,8 @@ pub(crate) const KEYS: [Key; 41] = [
     key("bind", |s| Slot::Text(&mut s.bind)),
     key("interface", |s| Slot::Text(&mut s.interface)),
     key("advertise", |s| Slot::Text(&mut s.advertise)),
-    key("discover", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
-    key("mdns", |s| Slot::Unavailable(Kind::Table, &mut s.unavailable)),
+    key("discover", |s| Slot::Text(&mut s.discover)),
+    key("mdns", |s| Slot::Object(&MDNS_KEYS, s)),
     key("encrypt_key", |s| Slot::Text(&mut s.encrypt_key)),
     key("keyring_file", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
     key("event_handlers", |s| Slot::List(&mut s.event_handlers)),
@@ -121,4 +126,11 @@ pub(crate) const KEYS: [Key; 41] = [
     key("query_response_size_limit", |s| Slot::Integer(&mut s.query_response_size_limit)),
     key("user_event_size_limit", |s| Slot::Integer(&mut s.user_event_size_limit)),
     key("validate_node_names", |s| Slot::Switch(&mut s.validate_node_names)),
+];
+
+/// The keys of the object `mdns`.
+const MDNS_KEYS: [Key; 3] = [
+    key("interface", |s| Slot::Text(&mut s.mdns_interface)),
+    key("disable_ipv4", |s| Slot::Switch(&mut s.mdns_disable_ipv4)),
+    key("disable_ipv6", |s| Slot::Switch(&mut s.mdns_disable_ipv6)),
 ];

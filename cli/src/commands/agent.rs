@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 use villein_core::Config;
 use villein_core::config::{Coalesce, RetryJoin};
 use villein_core::types::{GossipAddr, JoinTarget, Name, Versions};
-use villein_runtime_mio::{Agent, AgentOptions, Exit, LiveOptions, Reload, Reloader, die_of_broken_pipe};
+use villein_runtime_mio::{Agent, AgentOptions, Exit, LiveOptions, MdnsOptions, Reload, Reloader, die_of_broken_pipe};
 
 use crate::agent::{AgentConfig, AgentFlags, ConfigError, StartPlan, banner, log_level};
 use crate::{help, ui};
@@ -77,6 +77,7 @@ fn options(config: AgentConfig, plan: StartPlan, words: Vec<OsString>) -> AgentO
         log_level: plan.log_level,
         time_zone: std::env::var("TZ").ok(),
         banner,
+        mdns: mdns(&config),
         replay: config.replay_on_join,
         live: live(&config),
         syslog: plan.syslog,
@@ -115,6 +116,17 @@ fn node_config(config: &AgentConfig, plan: &StartPlan) -> Config {
         });
     }
     node
+}
+
+/// How other agents are found, if that is wanted.
+fn mdns(config: &AgentConfig) -> Option<MdnsOptions> {
+    let interface = [&config.mdns_interface, &config.interface].into_iter().find(|name| !name.is_empty());
+    (!config.discover.is_empty()).then(|| MdnsOptions {
+        cluster: config.discover.clone(),
+        interface: interface.cloned(),
+        ipv4: !config.mdns_disable_ipv4,
+        ipv6: !config.mdns_disable_ipv6,
+    })
 }
 
 fn targets(texts: Vec<String>) -> Vec<JoinTarget> {

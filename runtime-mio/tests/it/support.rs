@@ -74,6 +74,7 @@ pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
         time_zone: Some(String::new()),
         banner: format!("                      Node name: '{name}'"),
         start_join: Vec::new(),
+        mdns: None,
         replay: false,
         live: villein_runtime_mio::LiveOptions::default(),
         signals: false,
