@@ -22,7 +22,7 @@ use villein_core::{Input, Node, Output, Saved, Seed, Stimulus, Time};
 use crate::address;
 use crate::clock::Clock;
 use crate::local_time::Zone;
-use crate::log_ring::Journal;
+use crate::log_ring::{Journal, Sink};
 use crate::mdns::Discovery;
 use crate::network::Network;
 use crate::options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reloader, StartError};
@@ -32,6 +32,7 @@ use crate::resolver::Resolver;
 use crate::rpc_server::RpcServer;
 use crate::signals::{Signal, Signals};
 use crate::sockets::{self, Gossip};
+use crate::telemetry::Telemetry;
 use crate::tokens::Source;
 
 /// How often fresh entropy is mixed into the nonces.
@@ -58,6 +59,8 @@ pub struct Agent {
     pub(crate) network: Network,
     pub(crate) resolver: Resolver,
     pub(crate) discovery: Option<Discovery>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) dump: Sink,
     pub(crate) rpc: RpcServer,
     pub(crate) journal: Journal,
     pub(crate) requests: BTreeMap<RequestId, Asker>,
@@ -149,6 +152,8 @@ impl Agent {
             network: Network::new(gossip, poll.registry())?,
             resolver: Resolver::new(Arc::clone(&waker)),
             discovery,
+            telemetry: Telemetry::new(&options.telemetry, now),
+            dump: options.dump,
             rpc,
             journal,
             requests: BTreeMap::new(),
@@ -193,6 +198,7 @@ impl Agent {
     pub fn run(mut self) -> Exit {
         self.journal.say(format_args!("==> Serf agent running!\n{}", self.banner));
         self.mix_entropy(self.clock.now());
+        self.listen_for_signals();
         let targets = mem::take(&mut self.start_join);
         if targets.is_empty() {
             self.open_gate();
@@ -217,14 +223,21 @@ impl Agent {
     /// The start-up is over: log lines go out and signals no longer end the process.
     pub(crate) fn open_gate(&mut self) {
         self.stage = Stage::Running;
+        if let Some(Err(error)) = self.signals.as_ref().map(Signals::listen_to_all) {
+            self.journal.log(Level::Err, format_args!("agent: signals are not handled: {error}"));
+        }
+        self.journal.say(format_args!("\n==> Log data will now stream in as it occurs:\n"));
+        self.journal.open_gate();
+    }
+
+    /// SIGUSR1 and SIGUSR2 never end the process.
+    fn listen_for_signals(&mut self) {
         if self.handles_signals {
             match Signals::listen(self.poll.registry(), Source::Signals.token()) {
                 Ok(signals) => self.signals = Some(signals),
                 Err(error) => self.journal.log(Level::Err, format_args!("agent: signals are not handled: {error}")),
             }
         }
-        self.journal.say(format_args!("\n==> Log data will now stream in as it occurs:\n"));
-        self.journal.open_gate();
     }
 
     /// Sleeps until something happens, then handles it. `Err`: the agent must be dropped as it is.
@@ -260,6 +273,7 @@ impl Agent {
         self.take_signals(now);
         while let Ok(control) = self.control.try_recv() {
             match control {
+                Control::Signal(Signal::Measurements) => self.signalled(Signal::Measurements, now),
                 Control::Signal(signal) if self.stage != Stage::Starting => self.signalled(signal, now),
                 Control::Signal(Signal::Hangup | Signal::Interrupt | Signal::Terminate) | Control::Kill => {
                     return Err(Exit::Abrupt);
@@ -268,6 +282,7 @@ impl Agent {
         }
         self.mind_leave(now);
         self.serve_clients(now);
+        self.telemetry.mind(now, &self.node);
         Ok(())
     }
 
@@ -282,7 +297,14 @@ impl Agent {
             Stage::Starting | Stage::Running | Stage::Stopping { .. } => None,
         };
         let core = self.node.next_deadline().map(|deadline| deadline.at);
-        let own = [leave, core, self.network.deadline(now), self.rpc.deadline(now), Some(self.entropy_at)];
+        let own = [
+            leave,
+            core,
+            self.network.deadline(now),
+            self.rpc.deadline(now),
+            Some(self.entropy_at),
+            self.telemetry.deadline(),
+        ];
         own.into_iter().flatten().min().map(|at| at.since(now))
     }
 
@@ -306,6 +328,7 @@ impl Agent {
         for _ in 0..INPUTS_PER_TURN {
             let Some(arrival) = self.network.next_arrival(now, self.poll.registry(), &mut buffer) else { break };
             let at = self.node.next_deadline().map_or(now, |deadline| now.min(deadline.at.previous()));
+            self.measure_arrival(now, &arrival);
             self.feed(at, arrival.stimulus(&buffer));
         }
         self.buffer = buffer;

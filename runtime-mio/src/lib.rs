@@ -24,6 +24,7 @@ mod sockets;
 mod stats;
 mod syslog;
 mod tcp;
+mod telemetry;
 mod tokens;
 mod udp;
 
@@ -33,3 +34,4 @@ pub use mdns::MdnsOptions;
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};
 pub use signals::{Signal, die_of_broken_pipe};
 pub use syslog::{SYSLOG_PATHS, Syslog, SyslogError};
+pub use telemetry::TelemetryOptions;

@@ -286,6 +286,11 @@ impl fmt::Display for Stamp {
 }
 
 impl Stamp {
+    /// As Go shows times: `2026-11-23 06:22:05`.
+    pub(crate) fn dashed(self) -> String {
+        self.to_string().replace('/', "-")
+    }
+
     /// As syslog wants it: `Nov 23 06:05:04`, the day padded with a blank (RFC 3164, 4.1.2).
     pub(crate) fn rfc3164(self) -> impl fmt::Display {
         const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];

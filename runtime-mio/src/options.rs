@@ -15,6 +15,7 @@ use crate::log_ring::Sink;
 use crate::mdns::MdnsOptions;
 use crate::signals::Signal;
 use crate::syslog::Syslog;
+use crate::telemetry::TelemetryOptions;
 
 /// Everything that an agent is told at its start.
 pub struct AgentOptions {
@@ -51,6 +52,10 @@ pub struct AgentOptions {
     pub reload: Option<Reloader>,
     /// Where log lines and messages go.
     pub sink: Sink,
+    /// Where measured values go while the agent runs.
+    pub telemetry: TelemetryOptions,
+    /// Where they are written when SIGUSR1 asks for them: standard error.
+    pub dump: Sink,
     /// The host's syslog, if log lines go there too.
     pub syslog: Option<Syslog>,
 }

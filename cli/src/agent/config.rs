@@ -65,6 +65,10 @@ pub(crate) struct AgentConfig {
     pub(crate) tombstone_timeout: Duration,
     pub(crate) disable_name_resolution: bool,
     pub(crate) disable_coordinates: bool,
+    /// Where measured values go over TCP; empty: nowhere.
+    pub(crate) statsite_addr: String,
+    /// Where they go over UDP; empty: nowhere.
+    pub(crate) statsd_addr: String,
     /// Bytes of an encoded query.
     pub(crate) query_size_limit: usize,
     /// Bytes of an encoded response.
@@ -168,6 +172,8 @@ impl AgentConfig {
             tombstone_timeout: nanos_or(set.tombstone_timeout, TOMBSTONE_TIMEOUT),
             disable_name_resolution: set.disable_name_resolution,
             disable_coordinates: set.disable_coordinates,
+            statsite_addr: set.statsite_addr,
+            statsd_addr: set.statsd_addr,
             query_size_limit: bytes_or(set.query_size_limit, 1024),
             query_response_size_limit: bytes_or(set.query_response_size_limit, 1024),
             user_event_size_limit: bytes_or(set.user_event_size_limit, 512),
@@ -214,6 +220,8 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.reconnect_interval, later.reconnect_interval);
     replace(&mut earlier.reconnect_timeout, later.reconnect_timeout);
     replace(&mut earlier.tombstone_timeout, later.tombstone_timeout);
+    replace(&mut earlier.statsite_addr, later.statsite_addr);
+    replace(&mut earlier.statsd_addr, later.statsd_addr);
     replace(&mut earlier.query_size_limit, later.query_size_limit);
     replace(&mut earlier.query_response_size_limit, later.query_response_size_limit);
     replace(&mut earlier.user_event_size_limit, later.user_event_size_limit);
@@ -466,9 +474,6 @@ mod tests {
             let text = format!("{name} is not available yet in villein {version}; remove it");
             assert_eq!(load(&line).unwrap_err(), text);
         }
-        let (_directory, paths) = files(&[r#"{"statsd_addr": "127.0.0.1:8125"}"#]);
-        let text = format!("Configuration key 'statsd_addr' is not available yet in villein {version}; remove it");
-        assert_eq!(load(&["-config-file", &paths[0]]).unwrap_err(), text);
         assert!(load(&["-rejoin=false", "-snapshot", ""]).is_ok());
     }
 }

@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn what_this_release_cannot_do_is_noted_when_it_is_asked_for() {
-        let text = br#"{"snapshot_path": "x", "rejoin_after_leave": true, "statsd_addr": ""}"#;
+        let text = br#"{"snapshot_path": "x", "rejoin_after_leave": true, "tags_file": ""}"#;
         assert_eq!(decode(text).unwrap().unavailable, ["snapshot_path", "rejoin_after_leave"]);
     }
 

@@ -7,7 +7,9 @@ use clap::{Command, CommandFactory};
 use villein_core::Config;
 use villein_core::config::{Coalesce, RetryJoin};
 use villein_core::types::{GossipAddr, JoinTarget, Name, Versions};
-use villein_runtime_mio::{Agent, AgentOptions, Exit, LiveOptions, MdnsOptions, Reload, Reloader, die_of_broken_pipe};
+use villein_runtime_mio::{
+    Agent, AgentOptions, Exit, LiveOptions, MdnsOptions, Reload, Reloader, TelemetryOptions, die_of_broken_pipe,
+};
 
 use crate::agent::{AgentConfig, AgentFlags, ConfigError, StartPlan, banner, log_level};
 use crate::{help, ui};
@@ -81,6 +83,8 @@ fn options(config: AgentConfig, plan: StartPlan, words: Vec<OsString>) -> AgentO
         replay: config.replay_on_join,
         live: live(&config),
         syslog: plan.syslog,
+        telemetry: TelemetryOptions { statsd: config.statsd_addr, statsite: config.statsite_addr },
+        dump: Box::new(std::io::stderr()),
         signals: true,
         reload: Some(reloader(words)),
         sink: Box::new(std::io::stdout()),

@@ -15,4 +15,5 @@ mod noise;
 mod process;
 mod program;
 mod serf;
+mod signals;
 mod start;

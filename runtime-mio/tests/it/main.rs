@@ -7,3 +7,4 @@ mod rpc;
 mod start;
 mod support;
 mod syslog;
+mod telemetry;
