@@ -1,8 +1,9 @@
 //! The driver of `villein-core` for real hosts: sockets, name resolution, signals, the RPC server, the log.
 //!
 //! One thread, one poll loop: readiness becomes one input of the core, its outputs are performed, the loop sleeps until
-//! the core's next deadline. Looking up a name can block, so it is done by a thread that only lives while there is
-//! a name to look up. No rule of the protocol is in this crate.
+//! the core's next deadline. What can block has threads that know nothing of the core: one looks up names and only
+//! lives while there is a name to look up, one finds agents by multicast DNS, one feeds each server of measurements.
+//! No rule of the protocol is in this crate.
 
 #![deny(clippy::print_stdout)]
 

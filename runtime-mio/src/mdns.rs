@@ -379,7 +379,7 @@ impl Worker {
     fn read(&mut self, buffer: &mut [u8]) -> bool {
         let mut found = Vec::new();
         let mut busy = false;
-        for socket in self.sockets.all() {
+        for (socket, answers) in self.sockets.all() {
             for turn in 1..=MESSAGES_PER_TURN {
                 let (len, from) = match socket.recv_from(buffer) {
                     Ok(received) => received,
@@ -391,7 +391,7 @@ impl Worker {
                 let Some(message) = buffer.get(..len).and_then(Message::parse) else { continue };
                 if message.is_response {
                     found.extend(message.instances(&self.names.service));
-                } else if let Some(answer) = self.answer(&message) {
+                } else if answers && let Some(answer) = self.answer(&message) {
                     // Who asked will ask again.
                     let _ = socket.send_to(&answer, from);
                 }

@@ -7,6 +7,7 @@ mod commands;
 mod discovery;
 mod encryption;
 mod fake_agent;
+mod interface;
 mod interop;
 mod monitor;
 mod msgpack;

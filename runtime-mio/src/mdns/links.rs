@@ -96,9 +96,9 @@ impl Sockets {
         result
     }
 
-    /// Every socket, to read from.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &UdpSocket> {
-        self.open.values().flatten()
+    /// Every socket, to read from, and whether it is there to answer.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&UdpSocket, bool)> {
+        self.open.values().flat_map(|[asker, answerer]| [(asker, false), (answerer, true)])
     }
 }
 
