@@ -48,6 +48,7 @@ impl Answer {
 impl Agent {
     /// Does what the core wants done.
     pub(crate) fn perform(&mut self, output: Output) {
+        self.measure_output(&output);
         let answer = match output {
             Output::Datagram { activity, to, bytes } => self.network.send(self.poll.registry(), activity, to, bytes),
             Output::Stream { activity: _, id, action } => {
@@ -81,6 +82,7 @@ impl Agent {
         match event {
             Event::Members { kind, members } => {
                 self.journal.log(Level::Info, format_args!("agent: Received event: {kind}"));
+                self.measure_members(*kind, members.len());
                 self.publish(*kind, members);
             }
             Event::Shutdown(ShutdownReason::RetryJoinExhausted) => {
@@ -93,6 +95,7 @@ impl Agent {
         match self.requests.remove(&id) {
             Some(Asker::Start) => self.start_joined(reply),
             Some(Asker::Signal) => self.signal_left(&reply),
+            Some(Asker::Discovery(hosts)) => self.discovered_joined(&hosts, &reply),
             Some(Asker::Client(ticket)) => self.answer_client(&ticket, reply),
             None => {}
         }

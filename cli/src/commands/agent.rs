@@ -7,7 +7,9 @@ use clap::{Command, CommandFactory};
 use villein_core::Config;
 use villein_core::config::{Coalesce, RetryJoin};
 use villein_core::types::{GossipAddr, JoinTarget, Name, Versions};
-use villein_runtime_mio::{Agent, AgentOptions, Exit, LiveOptions, Reload, Reloader, die_of_broken_pipe};
+use villein_runtime_mio::{
+    Agent, AgentOptions, Exit, LiveOptions, MdnsOptions, Reload, Reloader, TelemetryOptions, die_of_broken_pipe,
+};
 
 use crate::agent::{AgentConfig, AgentFlags, ConfigError, StartPlan, banner, log_level};
 use crate::{help, ui};
@@ -43,6 +45,9 @@ fn run(config: AgentConfig, words: Vec<OsString>) -> ExitCode {
         Ok(plan) => plan,
         Err(refusal) => return fail(&refusal),
     };
+    for notice in &plan.notices {
+        ui::say(format!("==> {notice}"));
+    }
     if let Err(refusal) = config.check_serf(&plan) {
         ui::say("==> Starting Serf agent...");
         return fail(&refusal);
@@ -74,8 +79,12 @@ fn options(config: AgentConfig, plan: StartPlan, words: Vec<OsString>) -> AgentO
         log_level: plan.log_level,
         time_zone: std::env::var("TZ").ok(),
         banner,
+        mdns: mdns(&config),
         replay: config.replay_on_join,
         live: live(&config),
+        syslog: plan.syslog,
+        telemetry: TelemetryOptions { statsd: config.statsd_addr, statsite: config.statsite_addr },
+        dump: Box::new(std::io::stderr()),
         signals: true,
         reload: Some(reloader(words)),
         sink: Box::new(std::io::stdout()),
@@ -111,6 +120,17 @@ fn node_config(config: &AgentConfig, plan: &StartPlan) -> Config {
         });
     }
     node
+}
+
+/// How other agents are found, if that is wanted.
+fn mdns(config: &AgentConfig) -> Option<MdnsOptions> {
+    let interface = [&config.mdns_interface, &config.interface].into_iter().find(|name| !name.is_empty());
+    (!config.discover.is_empty()).then(|| MdnsOptions {
+        cluster: config.discover.clone(),
+        interface: interface.cloned(),
+        ipv4: !config.mdns_disable_ipv4,
+        ipv6: !config.mdns_disable_ipv6,
+    })
 }
 
 fn targets(texts: Vec<String>) -> Vec<JoinTarget> {

@@ -6,3 +6,5 @@ mod ending;
 mod rpc;
 mod start;
 mod support;
+mod syslog;
+mod telemetry;

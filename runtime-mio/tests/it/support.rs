@@ -9,7 +9,7 @@ use std::time::Duration;
 use villein_core::Config;
 use villein_core::config::Profile;
 use villein_core::log::Level;
-use villein_runtime_mio::{Agent, AgentOptions, Control, Controls, Exit, Signal, StartError};
+use villein_runtime_mio::{Agent, AgentOptions, Control, Controls, Exit, Signal, StartError, TelemetryOptions};
 
 use crate::client::Client;
 
@@ -35,6 +35,14 @@ impl Output {
             _ => line.to_owned(),
         };
         self.text().lines().map(untimed).collect()
+    }
+
+    /// Waits until there is more than `seen` bytes of output, at most for `patience`.
+    pub(crate) fn grows_within(&self, seen: usize, patience: Duration) {
+        let (text, changed) = &*self.0;
+        let text = text.lock().expect("no panic");
+        let waited = changed.wait_timeout_while(text, patience, |text| text.len() == seen);
+        drop(waited.expect("no panic"));
     }
 
     pub(crate) fn wait_for(&self, wanted: &str) {
@@ -74,11 +82,15 @@ pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
         time_zone: Some(String::new()),
         banner: format!("                      Node name: '{name}'"),
         start_join: Vec::new(),
+        mdns: None,
         replay: false,
         live: villein_runtime_mio::LiveOptions::default(),
         signals: false,
         reload: None,
         sink: Box::new(output.clone()),
+        telemetry: TelemetryOptions::default(),
+        dump: Box::new(io::sink()),
+        syslog: None,
     }
 }
 
