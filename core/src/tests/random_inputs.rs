@@ -30,7 +30,7 @@ use crate::wire::{
     Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, native,
 };
 
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 400;
 const STEPS: usize = 300;
 /// Few names, so that messages meet.
 const NAMES: usize = 8;
@@ -212,7 +212,7 @@ impl World {
     }
 
     fn message(&mut self) -> Message {
-        match self.below(14) {
+        match self.below(17) {
             0 => Message::Ping(self.ping()),
             1 => {
                 let Ping { seq, node, source } = self.ping();
