@@ -200,7 +200,7 @@ fn u35_who_is_joined_while_it_joins_still_hears_the_past_of_those_who_join_it() 
             event_ltime: LamportTime(9),
             events: vec![crate::wire::EventsAt {
                 ltime: LamportTime(8),
-                events: vec![(Box::from(*b"past"), [].into())],
+                events: vec![crate::wire::Fired { name: Box::from(*b"past"), payload: [].into() }],
             }],
             ..crate::wire::SerfState::default()
         },
