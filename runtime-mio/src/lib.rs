@@ -9,6 +9,7 @@
 pub mod address;
 mod agent;
 mod clock;
+pub mod durable;
 mod lifecycle;
 mod local_time;
 mod log_ring;
