@@ -339,11 +339,8 @@ impl Ctx<'_> {
         let mut bytes = Vec::new();
         native::encode(&Message::Serf(message), &mut bytes);
         let number = self.queues.next_number();
-        let (queue, what) = if query {
-            (&mut self.queues.queries, "query queue")
-        } else {
-            (&mut self.queues.events, "event queue")
-        };
+        let (queue, what) =
+            if query { (&mut self.queues.queries, "query queue") } else { (&mut self.queues.events, "event queue") };
         let fits = queue.push(number, bytes.into(), None);
         let depth = queue.len();
         if !fits {

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::ExchangeError;
 use crate::config::{Config, ConfigError};
+use crate::coordinate::{Coordinate, Vivaldi};
 use crate::ctx::{Ctx, Queues};
 use crate::event::{MemberInfo, Status};
 use crate::identity::{Identity, Interner};
 use crate::io::{Deadline, Input, Output, Saved, Stimulus, StreamEvent, StreamId};
-use crate::coordinate::{Coordinate, Vivaldi};
 use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
 use crate::limits;

@@ -89,8 +89,8 @@ pub(crate) enum Stage {
     Running,
     /// It was told by a signal to leave, and gives up at this time.
     Leaving(Time),
-    /// It stops; whether it has left; how.
-    Stopping { left: bool, exit: Exit },
+    /// It stops; whether it has left or the log says already that it has not; how.
+    Stopping { warned: bool, exit: Exit },
 }
 
 impl Agent {
@@ -191,8 +191,8 @@ impl Agent {
             if self.journal.is_broken() {
                 return Exit::BrokenPipe;
             }
-            if let Stage::Stopping { left, exit } = self.stage {
-                return self.shut_down(left, exit);
+            if let Stage::Stopping { warned, exit } = self.stage {
+                return self.shut_down(warned, exit);
             }
             if let Err(exit) = self.turn(&mut events) {
                 return exit;
@@ -220,7 +220,7 @@ impl Agent {
             && error.kind() != ErrorKind::Interrupted
         {
             self.journal.log(Level::Err, format_args!("agent: the poll loop cannot go on: {error}"));
-            self.stage = Stage::Stopping { left: false, exit: Exit::Abrupt };
+            self.stage = Stage::Stopping { warned: false, exit: Exit::Abrupt };
             return Ok(());
         }
         let now = self.clock.now();

@@ -8,6 +8,7 @@
 
 pub mod address;
 mod agent;
+mod answers;
 mod clock;
 pub mod durable;
 mod lifecycle;
@@ -26,6 +27,7 @@ mod stats;
 mod tcp;
 mod tokens;
 mod udp;
+mod views;
 
 pub use agent::Agent;
 pub use log_ring::Sink;

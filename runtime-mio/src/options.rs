@@ -72,8 +72,8 @@ pub struct Reload {
     pub warnings: Vec<String>,
     /// The new level, or the message about a bad one; then the old level stays.
     pub log_level: Result<Level, String>,
-    /// The configured tags. In this release they are only compared, and a change is refused with a message.
-    pub tags: Tags,
+    /// The configured tags, which replace those of the node; `None`: a tags file has the say.
+    pub tags: Option<Tags>,
     /// Everything else that is taken over.
     pub live: LiveOptions,
 }

@@ -20,14 +20,14 @@ pub(crate) fn sections(node: &Node, handlers: &[(String, String)]) -> Stats {
         ("event_queue", stats.event_queue.to_string()),
         ("query_queue", stats.query_queue.to_string()),
         ("encrypted", stats.encrypted.to_string()),
-        ("coordinate_resets", "0".to_owned()),
+        ("coordinate_resets", stats.coordinate_resets.to_string()),
     ];
     let config = node.config();
     [
         ("agent", vec![(b"name".to_vec(), config.name.as_bytes().to_vec())]),
         ("runtime", runtime().map(text).into()),
         ("serf", serf.map(text).into()),
-        ("tags", config.tags.clone().into_iter().collect()),
+        ("tags", node.tags().into_iter().collect()),
         ("event_handlers", handlers.iter().flat_map(|(filter, script)| handler(filter, script)).collect()),
     ]
     .map(|(name, section)| (name.as_bytes().to_vec(), section))

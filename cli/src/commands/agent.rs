@@ -132,7 +132,7 @@ fn reloader(words: Vec<OsString>) -> Reloader {
             log_level: log_level(&config.log_level),
             live: live(&config),
             warnings: config.warnings,
-            tags: config.tags,
+            tags: Some(config.tags),
         }),
         Err(error) => Err(vec![error.to_string()]),
     })

@@ -2,7 +2,7 @@
 //!
 //! serde_json reads the configuration; this walks the text a second time, only after serde_json has refused it.
 
-use super::quote_char;
+use villein_core::go_quote::write_escaped;
 
 /// Go's complaint about the first JSON value in `text`, or `None` where Go has none.
 pub(crate) fn complaint(text: &[u8]) -> Option<String> {
@@ -183,7 +183,8 @@ fn fault<T>(byte: u8, place: &str) -> Result<T, Fault> {
 /// Go shows a byte as the character of that number, in single quotes.
 fn quote_byte(byte: u8) -> String {
     let mut quoted = String::from("'");
-    quote_char(&mut quoted, char::from(byte), '\'');
+    // Writing to a string does not fail.
+    let _ = write_escaped(&mut quoted, char::from(byte), '\'');
     quoted.push('\'');
     quoted
 }

@@ -235,8 +235,7 @@ impl Serf {
             }
         }
         let key = QueryKey { ltime: query.ltime, id: query.id };
-        let origin =
-            Origin { key, addr: query.origin, node: query.node.clone(), relay_factor: query.relay_factor };
+        let origin = Origin { key, addr: query.origin, node: query.node.clone(), relay_factor: query.relay_factor };
         if query.ack {
             _ = self.say(ctx, swim, &origin, true, [].into());
         }

@@ -17,7 +17,14 @@ impl Recorder {
 }
 
 impl Serf {
-    pub(super) fn on_snapshot_kept(&mut self, _ctx: &mut Ctx<'_>, _swim: &mut Swim, _id: PersistId, _result: Result<(), PersistError>) {}
+    pub(super) fn on_snapshot_kept(
+        &mut self,
+        _ctx: &mut Ctx<'_>,
+        _swim: &mut Swim,
+        _id: PersistId,
+        _result: Result<(), PersistError>,
+    ) {
+    }
     pub(super) fn on_snapshot_clocks(&mut self, _ctx: &mut Ctx<'_>) {}
     pub(super) fn on_snapshot_retry(&mut self, _ctx: &mut Ctx<'_>) {}
     pub(super) fn on_snapshot_join(&mut self, _ctx: &mut Ctx<'_>, _swim: &mut Swim) {}

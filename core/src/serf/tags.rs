@@ -88,7 +88,14 @@ fn read_map(bytes: &[u8], tags: &mut Tags) -> Result<(), ReadError> {
 
 impl Serf {
     /// Changes some of our tags: first the deletions, then what is set (cli.md 2.7).
-    pub(super) fn set_tags(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, set: Tags, delete: &[Vec<u8>]) {
+    pub(super) fn set_tags(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        swim: &mut Swim,
+        id: RequestId,
+        set: Tags,
+        delete: &[Vec<u8>],
+    ) {
         let mut tags = ctx.table.own().info().tags;
         tags.retain(|key, _| !delete.contains(key));
         tags.extend(set);

@@ -126,8 +126,17 @@ impl Swim {
             ctx.send(Activity::Probe, to, &[ping], true);
         }
         let stage = Stage::Direct;
-        self.probe.run =
-            Some(Run { slot, identity, incarnation, seq, sent_at: ctx.now, deadline, stage, stream: None, stream_acked: false });
+        self.probe.run = Some(Run {
+            slot,
+            identity,
+            incarnation,
+            seq,
+            sent_at: ctx.now,
+            deadline,
+            stage,
+            stream: None,
+            stream_acked: false,
+        });
     }
 
     pub(super) fn on_probe_timeout(&mut self, ctx: &mut Ctx<'_>) {
