@@ -21,6 +21,7 @@ use villein_core::{Input, Node, Output, Saved, Seed, Stimulus, Time};
 
 use crate::address;
 use crate::clock::Clock;
+use crate::handlers::Handlers;
 use crate::local_time::Zone;
 use crate::log_ring::Journal;
 use crate::network::Network;
@@ -50,13 +51,14 @@ const CONTROLS_MAX: usize = 16;
 /// A member of a cluster on this host, with its RPC server. Made by [`Agent::start`], driven by [`Agent::run`].
 pub struct Agent {
     pub(crate) node: Node,
-    clock: Clock,
+    pub(crate) clock: Clock,
     /// Time of the last input.
     pub(crate) last: Time,
     pub(crate) poll: Poll,
     pub(crate) network: Network,
     pub(crate) resolver: Resolver,
     pub(crate) rpc: RpcServer,
+    pub(crate) handlers: Handlers,
     pub(crate) journal: Journal,
     pub(crate) requests: BTreeMap<RequestId, Asker>,
     next_request: u64,
@@ -136,6 +138,7 @@ impl Agent {
             network: Network::new(gossip, poll.registry())?,
             resolver: Resolver::new(Arc::clone(&waker)),
             rpc,
+            handlers: Handlers::new(Arc::clone(&waker)),
             journal,
             requests: BTreeMap::new(),
             next_request: 0,
@@ -251,6 +254,7 @@ impl Agent {
                 }
             }
         }
+        self.mind_handlers(now);
         self.mind_leave(now);
         self.serve_clients(now);
         Ok(())
@@ -267,7 +271,14 @@ impl Agent {
             Stage::Starting | Stage::Running | Stage::Stopping { .. } => None,
         };
         let core = self.node.next_deadline().map(|deadline| deadline.at);
-        let own = [leave, core, self.network.deadline(now), self.rpc.deadline(now), Some(self.entropy_at)];
+        let own = [
+            leave,
+            core,
+            self.network.deadline(now),
+            self.rpc.deadline(now),
+            self.handlers.deadline(now),
+            Some(self.entropy_at),
+        ];
         own.into_iter().flatten().min().map(|at| at.since(now))
     }
 
@@ -281,6 +292,7 @@ impl Agent {
             }
             Some(Source::RpcListener) => self.rpc.listener_ready(),
             Some(Source::Client(client)) => self.rpc.client_ready(client, readable, writable),
+            Some(Source::Script(pipe)) => self.handlers.ready(pipe),
             Some(Source::Waker | Source::Signals) | None => {}
         }
     }

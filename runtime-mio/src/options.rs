@@ -11,6 +11,7 @@ use villein_core::Config;
 use villein_core::log::Level;
 use villein_core::types::{JoinTarget, Tags};
 
+use crate::event_script::EventScript;
 use crate::log_ring::Sink;
 use crate::signals::Signal;
 
@@ -55,8 +56,8 @@ pub struct LiveOptions {
     pub leave_on_terminate: bool,
     /// Whether SIGINT does not leave the cluster.
     pub skip_leave_on_interrupt: bool,
-    /// The event handlers, as filter and script (cli.md 4.1). In this release they are shown and not run.
-    pub event_handlers: Vec<(String, String)>,
+    /// The event handlers, in the order in which they run (cli.md 4).
+    pub event_handlers: Vec<EventScript>,
 }
 
 /// Reads the configuration again.

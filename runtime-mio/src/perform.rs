@@ -93,6 +93,7 @@ impl Agent {
             Event::Shutdown(reason) => return self.must_stop(*reason),
         }
         self.publish(event);
+        self.handle_event(event);
     }
 
     /// The node must not go on (cli.md 3.5: the loser of a name conflict ends with 0).
@@ -116,6 +117,7 @@ impl Agent {
             Asker::Signal => self.signal_left(&reply),
             Asker::Client(ticket) => self.answer_client(ticket, reply),
             Asker::Reload => self.tags_reloaded(&reply),
+            Asker::Handler(query) => self.handler_answered(query, &reply),
         }
         if goes_on {
             self.requests.insert(id, asker);

@@ -34,6 +34,8 @@ pub(crate) enum Asker {
     Signal,
     /// A reload, for its tags.
     Reload,
+    /// An event handler's script, for its answer to the query of that name.
+    Handler(String),
     /// An RPC client.
     Client(Box<Ticket>),
 }

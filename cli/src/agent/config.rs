@@ -6,8 +6,9 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use villein_runtime_mio::EventScript;
+
 use super::config_file;
-use super::event_script::EventScript;
 use super::flags::AgentFlags;
 use super::settings::Settings;
 use crate::args::{self, FlagError, Parsed};

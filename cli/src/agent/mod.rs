@@ -3,7 +3,6 @@
 mod banner;
 mod config;
 mod config_file;
-mod event_script;
 mod flags;
 mod plan;
 mod settings;

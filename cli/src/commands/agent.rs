@@ -121,7 +121,7 @@ fn live(config: &AgentConfig) -> LiveOptions {
     LiveOptions {
         leave_on_terminate: config.leave_on_terminate,
         skip_leave_on_interrupt: config.skip_leave_on_interrupt,
-        event_handlers: config.event_scripts.iter().map(|script| (script.filter(), script.script.clone())).collect(),
+        event_handlers: config.event_scripts.clone(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! RPC sessions by bytes, as the clients in the field hold them (rpc.md).
 
 use villein_core::log::Level;
-use villein_runtime_mio::Signal;
+use villein_runtime_mio::{EventScript, Signal};
 
 use crate::client::{Client, Value, map, text};
 use crate::support::Running;
@@ -22,7 +22,7 @@ fn filter(tags: &[(&str, &str)], status: &str, name: &str) -> Option<Value> {
 fn tagged(ip: &str) -> Running {
     Running::start("t1", ip, |options| {
         options.config.tags.insert(b"role".to_vec(), b"web".to_vec());
-        options.live.event_handlers = vec![("query:load,user".to_owned(), "load.sh".to_owned())];
+        options.live.event_handlers = EventScript::parse("query:load,user=load.sh").expect("reads");
     })
 }
 

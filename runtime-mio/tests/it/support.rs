@@ -16,6 +16,20 @@ use crate::client::Client;
 /// How long a condition may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Asks until `holds` does.
+#[expect(clippy::disallowed_methods, reason = "a file does not tell when it changes; it has to be looked at")]
+pub(crate) fn wait_until(holds: impl Fn() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    assert!(holds(), "what is waited for does not come");
+}
+
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// Output that can be waited for.
 #[derive(Clone, Default)]
 pub(crate) struct Output(Arc<(Mutex<String>, Condvar)>);
