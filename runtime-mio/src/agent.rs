@@ -21,6 +21,7 @@ use villein_core::{Input, Node, Output, Saved, Seed, Stimulus, Time};
 
 use crate::address;
 use crate::clock::Clock;
+use crate::files::Files;
 use crate::handlers::Handlers;
 use crate::local_time::Zone;
 use crate::log_ring::Journal;
@@ -58,6 +59,7 @@ pub struct Agent {
     pub(crate) network: Network,
     pub(crate) resolver: Resolver,
     pub(crate) rpc: RpcServer,
+    pub(crate) files: Files,
     pub(crate) handlers: Handlers,
     pub(crate) journal: Journal,
     pub(crate) requests: BTreeMap<RequestId, Asker>,
@@ -109,6 +111,13 @@ impl Agent {
             config.keys.insert(0, key);
         }
         let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
+        config.serf.keyring_file = options.files.keyring.is_some();
+        config.serf.tags_file = options.files.tags.is_some();
+        if options.files.snapshot.is_none() {
+            config.serf.snapshot = None;
+        }
+        let (files, snapshot) = Files::open(options.files, Arc::clone(&waker)).map_err(StartError::Serf)?;
         let gossip = Gossip::open(bind).map_err(|error| {
             memberlist_error(&format!("Could not set up network transport: failed to obtain an address: {error}"))
         })?;
@@ -121,16 +130,19 @@ impl Agent {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         config.trace = options.log_level == Level::Trace;
-        let node = Node::new(config, Seed::from_entropy(seed), now, Saved::default())
+        let saved = Saved { snapshot, ..Saved::default() };
+        let node = Node::new(config, Seed::from_entropy(seed), now, saved)
             .map_err(|error| StartError::Serf(error.to_string()))?;
         let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
         let rpc = RpcServer::new(rpc, poll.registry(), options.rpc_auth)?;
         journal.say(format_args!("==> Starting Serf agent RPC..."));
+        for line in options.restored {
+            journal.log(Level::Info, format_args!("agent: {line}"));
+        }
         journal.log(Level::Info, format_args!("agent: Serf agent starting"));
         if in_the_clear && address::is_public(advertise.ip()) {
             journal.log(Level::Warn, format_args!("memberlist: Binding to public address without encryption!"));
         }
-        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
         let (sender, control) = sync_channel(CONTROLS_MAX);
         Ok(Self {
             node,
@@ -138,6 +150,7 @@ impl Agent {
             network: Network::new(gossip, poll.registry())?,
             resolver: Resolver::new(Arc::clone(&waker)),
             rpc,
+            files,
             handlers: Handlers::new(Arc::clone(&waker)),
             journal,
             requests: BTreeMap::new(),
@@ -242,6 +255,9 @@ impl Agent {
         self.network.log_accept_error(&mut self.journal);
         while let Some((id, result)) = self.resolver.take() {
             self.feed(now, Stimulus::Resolved { id, result });
+        }
+        while let Some((id, result)) = self.files.take() {
+            self.feed(now, Stimulus::Persisted { id, result });
         }
         self.network.expire(now);
         self.mind_entropy(now);

@@ -12,6 +12,7 @@ mod answers;
 mod clock;
 pub mod durable;
 mod event_script;
+mod files;
 mod handlers;
 mod invocation;
 mod lifecycle;
@@ -35,6 +36,7 @@ mod views;
 
 pub use agent::Agent;
 pub use event_script::{EventKind, EventScript, InvalidEventScript};
+pub use files::{FileOptions, KeptFile};
 pub use log_ring::Sink;
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};
 pub use signals::{Signal, die_of_broken_pipe};

@@ -13,6 +13,8 @@ use crate::signals::Signal;
 
 /// How long a leave that a signal asked for may take.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
+/// How long the disk may take for the last records, each time that it has none to tell of.
+const DISK_MAX: Duration = Duration::from_secs(5);
 
 impl Agent {
     /// A signal has come after the start-up.
@@ -120,6 +122,8 @@ impl Agent {
         if !warned {
             self.journal.log(Level::Warn, format_args!("serf: Shutdown without a Leave"));
         }
+        // What is on its way to the disk must not be cut short by our end.
+        while self.files.wait(DISK_MAX).is_some() {}
         self.journal.log(Level::Info, format_args!("agent: shutdown complete"));
         self.close_clients();
         if self.journal.is_broken() { Exit::BrokenPipe } else { exit }

@@ -12,6 +12,7 @@ use villein_core::log::Level;
 use villein_core::types::{JoinTarget, Tags};
 
 use crate::event_script::EventScript;
+use crate::files::FileOptions;
 use crate::log_ring::Sink;
 use crate::signals::Signal;
 
@@ -33,6 +34,10 @@ pub struct AgentOptions {
     pub log_level: Level,
     /// The value of the environment's `TZ`.
     pub time_zone: Option<String>,
+    /// The files that are kept. `config` says what was found in those of the keys and tags.
+    pub files: FileOptions,
+    /// Lines for the beginning of the log, at INFO: what was restored from files.
+    pub restored: Vec<String>,
     /// The lines below `==> Serf agent running!`, without a line break at the end.
     pub banner: String,
     /// Whom to join before the log is put out; the agent stops if nobody is reached.

@@ -57,9 +57,8 @@ impl Agent {
             Output::Resolve { id, host } => {
                 self.resolver.ask(id, host).err().map(|error| Answer::Unresolved(id, error))
             }
-            Output::Persist { id, record: _ } => {
-                let error = PersistError("the agent has no file to keep it in".to_owned());
-                Some(Answer::NotPersisted(id, error))
+            Output::Persist { id, record } => {
+                self.files.keep(id, *record).err().map(|error| Answer::NotPersisted(id, error))
             }
             Output::Event(event) => {
                 self.happened(&event);

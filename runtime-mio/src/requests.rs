@@ -207,16 +207,22 @@ impl Agent {
 
     /// Plans a key operation. The text of a key is checked here, before anybody is asked.
     fn plan_key(&mut self, request: &Request, operation: KeyOperation, key: &[u8]) -> Plan {
-        let (task, make): (_, fn(Box<[u8]>) -> KeyRequest) = match operation {
-            KeyOperation::Install => ("key installation", KeyRequest::Install),
-            KeyOperation::Use => ("primary key change", KeyRequest::Use),
-            KeyOperation::Remove => ("key removal", KeyRequest::Remove),
-            KeyOperation::List => ("key listing", |_| KeyRequest::List),
+        let task = match operation {
+            KeyOperation::Install => "key installation",
+            KeyOperation::Use => "primary key change",
+            KeyOperation::Remove => "key removal",
+            KeyOperation::List => "key listing",
         };
         self.journal.log(Level::Info, format_args!("agent: Initiating {task}"));
-        let key = if operation == KeyOperation::List { &[] } else { key };
-        match decode_base64(key) {
-            Ok(key) => Plan::command(Command::Key(make(key.as_slice().into()))),
+        let key = || decode_base64(key).map(|key| key.as_slice().into());
+        let wanted = match operation {
+            KeyOperation::Install => key().map(KeyRequest::Install),
+            KeyOperation::Use => key().map(KeyRequest::Use),
+            KeyOperation::Remove => key().map(KeyRequest::Remove),
+            KeyOperation::List => Ok(KeyRequest::List),
+        };
+        match wanted {
+            Ok(wanted) => Plan::command(Command::Key(wanted)),
             Err(error) => Plan::Reply(rpc::Reply::error(request, error.to_string())),
         }
     }

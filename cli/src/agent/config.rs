@@ -24,6 +24,8 @@ pub(crate) struct AgentConfig {
     pub(crate) advertise: String,
     /// Base64; empty for no encryption.
     pub(crate) encrypt_key: String,
+    /// Empty for none; not together with `encrypt_key`.
+    pub(crate) keyring_file: String,
     pub(crate) log_level: String,
     pub(crate) profile: String,
     /// Not yet checked against the range that is understood.
@@ -34,6 +36,12 @@ pub(crate) struct AgentConfig {
     pub(crate) rpc_auth: String,
     /// Configured tags, with `role` among them.
     pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Empty for none; not together with `tags`.
+    pub(crate) tags_file: String,
+    /// Empty for none.
+    pub(crate) snapshot_path: String,
+    /// Whether the members of the snapshot are joined although it says that we left.
+    pub(crate) rejoin_after_leave: bool,
     /// Checked; in the order in which they run.
     pub(crate) event_scripts: Vec<EventScript>,
     pub(crate) start_join: Vec<String>,
@@ -121,18 +129,25 @@ impl AgentConfig {
         let retry_interval = at_least_a_second("RetryInterval", set.retry_interval, RETRY_INTERVAL, &mut warnings);
         let broadcast_timeout =
             at_least_a_second("BroadcastTimeout", set.broadcast_timeout, BROADCAST_TIMEOUT, &mut warnings);
+        if set.rejoin_after_leave && set.snapshot_path.is_empty() {
+            warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".into());
+        }
         let or = |text: String, default: &str| if text.is_empty() { default.into() } else { text };
         Self {
             node_name: if set.node_name.is_empty() { host_name() } else { set.node_name },
             bind: or(set.bind, "0.0.0.0"),
             advertise: set.advertise,
             encrypt_key: set.encrypt_key,
+            keyring_file: set.keyring_file,
             log_level: or(set.log_level, "INFO"),
             profile: or(set.profile, "lan"),
             protocol: if set.protocol > 0 { set.protocol } else { PROTOCOL },
             rpc_addr: or(set.rpc_addr, "127.0.0.1:7373"),
             rpc_auth: set.rpc_auth,
             tags: set.tags,
+            tags_file: set.tags_file,
+            snapshot_path: set.snapshot_path,
+            rejoin_after_leave: set.rejoin_after_leave,
             event_scripts,
             start_join: set.start_join,
             replay_on_join: set.replay_on_join,
@@ -177,6 +192,9 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.bind, later.bind);
     replace(&mut earlier.advertise, later.advertise);
     replace(&mut earlier.encrypt_key, later.encrypt_key);
+    replace(&mut earlier.keyring_file, later.keyring_file);
+    replace(&mut earlier.snapshot_path, later.snapshot_path);
+    replace(&mut earlier.tags_file, later.tags_file);
     replace(&mut earlier.log_level, later.log_level);
     replace(&mut earlier.profile, later.profile);
     replace(&mut earlier.role, later.role);
@@ -197,6 +215,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
         earlier.protocol = later.protocol;
     }
     earlier.replay_on_join |= later.replay_on_join;
+    earlier.rejoin_after_leave |= later.rejoin_after_leave;
     earlier.leave_on_terminate |= later.leave_on_terminate;
     earlier.skip_leave_on_interrupt |= later.skip_leave_on_interrupt;
     earlier.disable_name_resolution |= later.disable_name_resolution;
@@ -239,10 +258,6 @@ fn unavailable(key: &str) -> String {
         "interface" => "-iface",
         "discover" => "-discover",
         "mdns" => "-mdns-*",
-        "keyring_file" => "-keyring-file",
-        "snapshot_path" => "-snapshot",
-        "rejoin_after_leave" => "-rejoin",
-        "tags_file" => "-tags-file",
         "enable_syslog" => "-syslog",
         key => return format!("Configuration key '{key}' is not available yet in villein {VERSION}; remove it"),
     };
@@ -370,10 +385,28 @@ mod tests {
     }
 
     #[test]
+    fn files_merge_like_the_rest() {
+        let (_directory, paths) = files(&[
+            r#"{"tags_file": "t1", "keyring_file": "k1", "snapshot_path": "s1", "rejoin_after_leave": true}"#,
+            r#"{"tags_file": "t2", "keyring_file": "", "rejoin_after_leave": false}"#,
+        ]);
+        let config = load(&["-config-file", &paths[0], "-config-file", &paths[1], "-snapshot", "s3"]).unwrap();
+        assert_eq!((config.tags_file.as_str(), config.keyring_file.as_str()), ("t2", "k1"));
+        assert_eq!((config.snapshot_path.as_str(), config.rejoin_after_leave), ("s3", true));
+        assert!(config.warnings.is_empty());
+        let config = load(&["-rejoin", "-broadcast-timeout", "1ms", "-role", "x"]).unwrap();
+        let wanted = [
+            "Deprecation warning: 'Role' has been replaced with 'Tags'",
+            "Warning: 'BroadcastTimeout' is too low. Setting to 1s",
+            "Warning: 'RejoinAfterLeave' enabled without snapshot file",
+        ];
+        assert_eq!(config.warnings, wanted);
+    }
+
+    #[test]
     fn what_is_not_available_yet_is_refused_by_name() {
         let version = env!("CARGO_PKG_VERSION");
         for (line, name) in [
-            (["-snapshot", "x"], "-snapshot (configuration key 'snapshot_path')"),
             (["-syslog", "x"], "-syslog (configuration key 'enable_syslog')"),
             (["-iface", "lo"], "-iface (configuration key 'interface')"),
             (["-mdns-disable-ipv4", "x"], "-mdns-* (configuration key 'mdns')"),
@@ -384,6 +417,6 @@ mod tests {
         let (_directory, paths) = files(&[r#"{"statsd_addr": "127.0.0.1:8125"}"#, r#"{"syslog_facility": "DAEMON"}"#]);
         let text = format!("Configuration key 'statsd_addr' is not available yet in villein {version}; remove it");
         assert_eq!(load(&["-config-file", &paths[0]]).unwrap_err(), text);
-        assert!(load(&["-config-file", &paths[1], "-rejoin=false", "-snapshot", ""]).is_ok());
+        assert!(load(&["-config-file", &paths[1]]).is_ok());
     }
 }

@@ -318,9 +318,8 @@ mod tests {
 
     #[test]
     fn what_this_release_cannot_do_is_noted_when_it_is_asked_for() {
-        let text =
-            br#"{"snapshot_path": "x", "enable_syslog": false, "statsd_addr": "", "mdns": {"disable_ipv4": true}}"#;
-        assert_eq!(decode(text).unwrap().unavailable, ["mdns", "snapshot_path"]);
+        let text = br#"{"interface": "x", "enable_syslog": false, "statsd_addr": "", "mdns": {"disable_ipv4": true}}"#;
+        assert_eq!(decode(text).unwrap().unavailable, ["interface", "mdns"]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) struct AgentFlags {
     /// Key to encrypt gossip with: 16, 24 or 32 bytes in base64, as keygen makes them.
     #[arg(long, value_name = "KEY", default_value = "")]
     encrypt: String,
-    /// File that keeps the encryption keys. Not available yet.
+    /// File that keeps the encryption keys over a restart: a JSON list, the primary key first. It must exist.
     #[arg(long, value_name = "PATH", default_value = "")]
     keyring_file: String,
     /// Script to run on events, as [FILTER=]SCRIPT. Can be given several times. FILTER is a comma list of member-join,
@@ -78,16 +78,16 @@ pub(crate) struct AgentFlags {
     /// Address to serve RPC clients on, 127.0.0.1:7373 by default.
     #[arg(long, value_name = "ADDR", default_value = "")]
     rpc_addr: String,
-    /// File that keeps the known members over a restart. Not available yet.
+    /// File that keeps the known members over a restart, to join them again.
     #[arg(long, value_name = "PATH", default_value = "")]
     snapshot: String,
-    /// Join again after an earlier leave. Not available yet.
+    /// Join the members of the snapshot again even after a leave.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool, default_value_t = false)]
     rejoin: bool,
     /// Tag of this node, as KEY=VALUE. Can be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     tag: Vec<OsString>,
-    /// File that keeps the tags over a restart. Not available yet.
+    /// File that keeps the tags over a restart. Not together with -tag.
     #[arg(long, value_name = "PATH", default_value = "")]
     tags_file: String,
     /// Log to syslog as well. Not available yet.
@@ -126,6 +126,10 @@ impl AgentFlags {
             bind: self.bind,
             advertise: self.advertise,
             encrypt_key: self.encrypt,
+            keyring_file: self.keyring_file,
+            snapshot_path: self.snapshot,
+            rejoin_after_leave: self.rejoin,
+            tags_file: self.tags_file,
             event_handlers: self.event_handler,
             start_join: self.join,
             replay_on_join: self.replay,
@@ -148,10 +152,6 @@ impl AgentFlags {
             ("interface", !self.iface.is_empty()),
             ("discover", !self.discover.is_empty()),
             ("mdns", mdns),
-            ("keyring_file", !self.keyring_file.is_empty()),
-            ("snapshot_path", !self.snapshot.is_empty()),
-            ("rejoin_after_leave", self.rejoin),
-            ("tags_file", !self.tags_file.is_empty()),
             ("enable_syslog", self.syslog),
         ]
         .into_iter()

@@ -1,15 +1,22 @@
 //! `serf agent`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Command, CommandFactory};
 use villein_core::Config;
-use villein_core::config::{Coalesce, RetryJoin};
+use villein_core::config::{Coalesce, RetryJoin, SnapshotConfig};
+use villein_core::limits;
 use villein_core::types::{GossipAddr, JoinTarget, Name, Versions};
-use villein_runtime_mio::{Agent, AgentOptions, Exit, LiveOptions, Reload, Reloader, die_of_broken_pipe};
+use villein_runtime_mio::{
+    Agent, AgentOptions, Exit, FileOptions, KeptFile, LiveOptions, Reload, Reloader, die_of_broken_pipe,
+};
 
-use crate::agent::{AgentConfig, AgentFlags, ConfigError, StartPlan, banner, log_level};
+use crate::agent::{
+    AgentConfig, AgentFlags, ConfigError, Kept, StartPlan, TAGS_TWICE, banner, encode_keys, encode_tags, log_level,
+};
 use crate::{help, ui};
 
 pub(crate) fn table() -> Command {
@@ -35,7 +42,7 @@ pub(crate) fn run_command(words: &[OsString]) -> ExitCode {
 }
 
 /// Runs an agent until it stops. `words` are read again at each reload.
-fn run(config: AgentConfig, words: Vec<OsString>) -> ExitCode {
+fn run(mut config: AgentConfig, words: Vec<OsString>) -> ExitCode {
     for warning in &config.warnings {
         ui::say(format!("==> {warning}"));
     }
@@ -43,11 +50,20 @@ fn run(config: AgentConfig, words: Vec<OsString>) -> ExitCode {
         Ok(plan) => plan,
         Err(refusal) => return fail(&refusal),
     };
-    if let Err(refusal) = config.check_serf(&plan) {
-        ui::say("==> Starting Serf agent...");
-        return fail(&refusal);
-    }
-    let agent = match Agent::start(options(config, plan, words)) {
+    let checked = Kept::read(&config).and_then(|kept| {
+        if let Some(tags) = &kept.tags {
+            config.tags.clone_from(tags);
+        }
+        config.check_serf(&plan).map(|()| kept)
+    });
+    let kept = match checked {
+        Ok(kept) => kept,
+        Err(refusal) => {
+            ui::say("==> Starting Serf agent...");
+            return fail(&refusal);
+        }
+    };
+    let agent = match Agent::start(options(config, plan, kept, words)) {
         Ok(agent) => agent,
         Err(error) => return fail(&error.to_string()),
     };
@@ -63,9 +79,10 @@ fn fail(refusal: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn options(config: AgentConfig, plan: StartPlan, words: Vec<OsString>) -> AgentOptions {
+fn options(config: AgentConfig, plan: StartPlan, kept: Kept, words: Vec<OsString>) -> AgentOptions {
     let banner = banner(&config, &plan);
-    let node = node_config(&config, &plan);
+    let mut node = node_config(&config, &plan);
+    node.keys = kept.keys;
     AgentOptions {
         config: node,
         bind: plan.bind,
@@ -77,7 +94,9 @@ fn options(config: AgentConfig, plan: StartPlan, words: Vec<OsString>) -> AgentO
         replay: config.replay_on_join,
         live: live(&config),
         signals: true,
-        reload: Some(reloader(words)),
+        files: files(&config),
+        restored: kept.lines,
+        reload: Some(reloader(words, kept.tags.is_some())),
         sink: Box::new(std::io::stdout()),
         start_join: targets(config.start_join),
         rpc_addr: config.rpc_addr,
@@ -97,20 +116,37 @@ fn node_config(config: &AgentConfig, plan: &StartPlan) -> Config {
         let [pmin, pmax, pcur, dmin, dmax, _] = Versions::CURRENT.0;
         node.versions = Versions([pmin, pmax, pcur, dmin, dmax, protocol]);
     }
-    node.serf.broadcast_timeout = config.broadcast_timeout;
-    node.serf.reconnect_interval = config.reconnect_interval;
-    node.serf.reconnect_timeout = config.reconnect_timeout;
-    node.serf.tombstone_timeout = config.tombstone_timeout;
+    // The original knows no longest time and no longest query; what is beyond ours makes no difference to anybody.
+    let bounded = |duration: Duration| duration.min(limits::DURATION_MAX);
+    node.serf.broadcast_timeout = bounded(config.broadcast_timeout);
+    node.serf.reconnect_interval = bounded(config.reconnect_interval);
+    node.serf.reconnect_timeout = bounded(config.reconnect_timeout);
+    node.serf.tombstone_timeout = bounded(config.tombstone_timeout);
+    node.serf.user_event_bytes = config.user_event_size_limit;
+    node.serf.query_bytes = config.query_size_limit.clamp(1, limits::QUERY_BYTES_MAX);
+    node.serf.query_response_bytes = config.query_response_size_limit.clamp(1, limits::QUERY_BYTES_MAX);
+    node.serf.resolve_conflicts = !config.disable_name_resolution;
     node.serf.coalesce = Some(Coalesce::AGENT);
+    node.serf.snapshot = Some(SnapshotConfig { rejoin_after_leave: config.rejoin_after_leave });
     if !config.retry_join.is_empty() {
         node.serf.retry_join = Some(RetryJoin {
             targets: targets(config.retry_join.clone()),
-            interval: config.retry_interval,
+            interval: bounded(config.retry_interval),
             max: u32::try_from(config.retry_max_attempts).unwrap_or(u32::MAX),
             replay: config.replay_on_join,
         });
     }
     node
+}
+
+/// The files that are kept.
+fn files(config: &AgentConfig) -> FileOptions {
+    let path = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    FileOptions {
+        snapshot: path(&config.snapshot_path),
+        keyring: path(&config.keyring_file).map(|path| KeptFile { path, encode: encode_keys }),
+        tags: path(&config.tags_file).map(|path| KeptFile { path, encode: encode_tags }),
+    }
 }
 
 fn targets(texts: Vec<String>) -> Vec<JoinTarget> {
@@ -126,14 +162,22 @@ fn live(config: &AgentConfig) -> LiveOptions {
 }
 
 /// Reads flags and files again, as at the start.
-fn reloader(words: Vec<OsString>) -> Reloader {
+///
+/// Where a file keeps the tags, they stay: the original replaces them by the configured ones, of which there are none,
+/// and empties the file.
+fn reloader(words: Vec<OsString>, has_tags_file: bool) -> Reloader {
     Box::new(move || match AgentConfig::load(&words) {
-        Ok(config) => Ok(Reload {
-            log_level: log_level(&config.log_level),
-            live: live(&config),
-            warnings: config.warnings,
-            tags: Some(config.tags),
-        }),
+        Ok(mut config) => {
+            if has_tags_file && !config.tags.is_empty() {
+                config.warnings.push(format!("Failed to update tags: {TAGS_TWICE}"));
+            }
+            Ok(Reload {
+                log_level: log_level(&config.log_level),
+                live: live(&config),
+                warnings: config.warnings,
+                tags: (!has_tags_file).then_some(config.tags),
+            })
+        }
         Err(error) => Err(vec![error.to_string()]),
     })
 }

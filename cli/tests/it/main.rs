@@ -7,6 +7,7 @@ mod commands;
 mod encryption;
 mod fake_agent;
 mod interop;
+mod kept;
 mod monitor;
 mod msgpack;
 mod noise;

@@ -3,6 +3,7 @@
 mod client;
 mod cluster;
 mod ending;
+mod files;
 mod handlers;
 mod queries;
 mod rpc;

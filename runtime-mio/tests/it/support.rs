@@ -9,7 +9,7 @@ use std::time::Duration;
 use villein_core::Config;
 use villein_core::config::Profile;
 use villein_core::log::Level;
-use villein_runtime_mio::{Agent, AgentOptions, Control, Controls, Exit, Signal, StartError};
+use villein_runtime_mio::{Agent, AgentOptions, Control, Controls, Exit, FileOptions, Signal, StartError};
 
 use crate::client::Client;
 
@@ -86,6 +86,8 @@ pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
         rpc_auth: String::new(),
         log_level: Level::Info,
         time_zone: Some(String::new()),
+        files: FileOptions::default(),
+        restored: Vec::new(),
         banner: format!("                      Node name: '{name}'"),
         start_join: Vec::new(),
         replay: false,
