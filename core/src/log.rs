@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{JoinError, JoinErrors};
 use crate::event::QueryKey;
+use crate::snapshot::Notice;
 use crate::types::{GoList, GossipAddr, JoinTarget, Name};
 use crate::wire::WireError;
 
@@ -138,6 +139,24 @@ pub enum Log {
     MemberReapForced(Name, GossipAddr),
     /// A member that was to be pruned still answers.
     PruneRefused(Name),
+    /// Something about the snapshot file as it was found.
+    Snapshot(Notice),
+    /// There was more to say about the snapshot file.
+    SnapshotMore(u64),
+    /// A peer of the snapshot is contacted.
+    SnapshotPeer(Name, SocketAddr),
+    /// A peer of the snapshot answered.
+    SnapshotRejoined(Name, SocketAddr),
+    /// A peer of the snapshot did not answer, with the reason.
+    SnapshotPeerFailed(Name, SocketAddr, String),
+    /// No peer of the snapshot answered; after that time they are tried again.
+    SnapshotRejoinFailed(Option<Duration>),
+    /// The snapshot cannot be written, with the reason.
+    SnapshotNotWritten(String),
+    /// The snapshot is written again.
+    SnapshotWritten,
+    /// None of the seeds is alive: they are tried again.
+    SeedsGone,
     /// An attempt to reach the retry-join targets begins.
     RetryJoin(bool),
     /// A join begins.
@@ -183,6 +202,7 @@ impl Log {
     /// How much the record matters.
     pub const fn level(&self) -> Level {
         match self {
+            Self::Snapshot(notice) => notice.level(),
             Self::MemberJoin(..)
             | Self::MemberLeave(..)
             | Self::MemberLeaveForced(..)
@@ -191,6 +211,10 @@ impl Log {
             | Self::MemberReap(_)
             | Self::MemberReapForced(..)
             | Self::ConflictWon(..)
+            | Self::SnapshotPeer(..)
+            | Self::SnapshotRejoined(..)
+            | Self::SnapshotWritten
+            | Self::SeedsGone
             | Self::Suspect(_)
             | Self::MarkFailed(..)
             | Self::RetryJoin(_)
@@ -216,6 +240,8 @@ impl Log {
             | Self::ConflictUndecided
             | Self::CoordinateRejected(..)
             | Self::PruneRefused(_)
+            | Self::SnapshotMore(_)
+            | Self::SnapshotRejoinFailed(_)
             | Self::RejectedMore(_)
             | Self::Dropped(..) => Level::Warn,
             Self::PingFailed(_)
@@ -223,11 +249,13 @@ impl Log {
             | Self::StreamFrom(_)
             | Self::Message(..)
             | Self::StrayResponse(..)
+            | Self::SnapshotPeerFailed(..)
             | Self::ReconnectFailed(..)
             | Self::ReconnectThrottled => Level::Debug,
             Self::Conflict { .. }
             | Self::OwnNameConflict(..)
             | Self::KeyTaskFailed(..)
+            | Self::SnapshotNotWritten(_)
             | Self::PushPullFailed(..)
             | Self::Rejected(..)
             | Self::StreamRejected(..)
@@ -320,6 +348,25 @@ impl fmt::Display for Log {
             }
             Self::CoordinateRejected(name, why) => write!(f, "serf: Rejected coordinate from {name}: {why}"),
             Self::MemberReapForced(name, addr) => write!(f, "serf: EventMemberReap (forced): {name} {}", addr.ip()),
+            Self::Snapshot(notice) => notice.fmt(f),
+            Self::SnapshotMore(count) => write!(f, "serf: {count} more lines of the snapshot cannot be used"),
+            Self::SnapshotPeer(name, addr) => {
+                write!(f, "serf: Attempting re-join to previously known node: {name}: {addr}")
+            }
+            Self::SnapshotRejoined(name, addr) => write!(f, "serf: Re-joined to previously known node: {name}: {addr}"),
+            Self::SnapshotPeerFailed(name, addr, why) => {
+                write!(f, "serf: re-join to previously known node {name} at {addr} failed: {why}")
+            }
+            Self::SnapshotRejoinFailed(again) => {
+                f.write_str("serf: Failed to re-join any previously known node")?;
+                match again {
+                    Some(again) => write!(f, ", retrying in {}", GoDuration(*again)),
+                    None => Ok(()),
+                }
+            }
+            Self::SnapshotNotWritten(why) => write!(f, "serf: Failed to update snapshot: {why}"),
+            Self::SnapshotWritten => f.write_str("serf: the snapshot is written again"),
+            Self::SeedsGone => f.write_str("agent: none of the retry-join targets is alive, trying them again"),
             Self::PruneRefused(name) => {
                 write!(f, "serf: {name} was to be pruned but still answers: it stays a member")
             }

@@ -23,6 +23,7 @@ use crate::log::Log;
 use crate::map::HashKey;
 use crate::rng::{Purpose, Rng, Seed};
 use crate::serf::Serf;
+use crate::snapshot::parse;
 use crate::swim::member::{Bounds, Member, Table};
 use crate::swim::{ExchangeKind, StreamStep, Swim, phase};
 use crate::time::Time;
@@ -71,7 +72,7 @@ struct Scratch {
 const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The format of a checkpoint; a checkpoint of another one is refused.
-const CHECKPOINT_VERSION: u16 = 1;
+const CHECKPOINT_VERSION: u16 = 2;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,8 +186,11 @@ impl Node {
             coordinates: &mut coordinates,
             out: &mut out,
         };
-        let swim = Swim::new(&mut ctx, saved.incarnation.unwrap_or_default());
-        let serf = Serf::new(&mut ctx);
+        let file = saved.snapshot.as_deref().unwrap_or_default();
+        let snapshot = ctx.config.serf.snapshot.map(|snapshot| parse(file, snapshot.rejoin_after_leave));
+        let recorded = snapshot.as_ref().map(|snapshot| snapshot.book.incarnation()).unwrap_or_default();
+        let swim = Swim::new(&mut ctx, saved.incarnation.unwrap_or_default().max(recorded));
+        let serf = Serf::new(&mut ctx, snapshot.as_ref(), file.len());
         Ok(Self {
             config,
             table,
@@ -217,14 +221,19 @@ impl Node {
         self.now = self.now.max(input.at);
         if !self.started {
             self.started = true;
-            self.with(out, |ctx, swim, _| swim.bootstrap(ctx));
+            self.with(out, |ctx, swim, serf| {
+                serf.log_snapshot(ctx);
+                swim.bootstrap(ctx);
+            });
             self.settle(out);
+            self.with(out, |ctx, swim, serf| serf.begin_rejoin(ctx, swim));
         }
         self.fire(out);
         self.apply(input.stimulus, out);
         self.settle(out);
         // A resumed activity has timers that have come due meanwhile.
         self.fire(out);
+        self.with(out, |ctx, _, serf| serf.record(ctx));
     }
 
     fn fire(&mut self, out: &mut Vec<Output>) {
@@ -353,6 +362,7 @@ impl Node {
                         ExchangeKind::Periodic => swim.on_periodic_end(ctx, to, &outcome.result),
                         ExchangeKind::Join => serf.on_join_exchange(ctx, swim, to, outcome.result),
                         ExchangeKind::Reconnect => serf.on_reconnect_end(ctx, to, &outcome.result),
+                        ExchangeKind::Snapshot => serf.on_snapshot_exchange(ctx, swim, to, &outcome.result),
                     }
                 }
             }

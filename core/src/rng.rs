@@ -69,10 +69,12 @@ pub enum Purpose {
     Nonce = 11,
     /// Key of the maps' hash.
     HashKey = 12,
+    /// When standing seeds and the snapshot's peers are tried again.
+    Retry = 13,
 }
 
 impl Purpose {
-    const COUNT: usize = 13;
+    const COUNT: usize = 14;
 }
 
 /// One ChaCha8 generator per [`Purpose`], so that a new draw in one place does not shift the others.

@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::lamport::LamportTime;
 use crate::limits::{
     MEMBERS_MAX, NAME_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_FAILED_MAX, SNAPSHOT_LINE_BYTES_MAX, SNAPSHOT_NOTICES_MAX,
@@ -214,17 +216,16 @@ impl Book {
         }
         out
     }
+}
 
-    /// Whether a file of `file_bytes` should give way to a compacted one, which last had `compacted_bytes` (zero if
-    /// that is not known).
-    ///
-    /// Upstream's bound is 128 KiB or twice 128 bytes per node; long names can make a compacted file as large as
-    /// that, and then it would be written again for every record.
-    pub fn should_compact(&self, file_bytes: u64, compacted_bytes: u64) -> bool {
-        let nodes = (self.alive.len() as u64).saturating_add(self.failed.len() as u64);
-        let usual = nodes.saturating_mul(BYTES_PER_NODE).saturating_mul(COMPACTION_THRESHOLD);
-        file_bytes > usual.max(COMPACTION_BYTES_MIN).max(compacted_bytes.saturating_mul(COMPACTION_THRESHOLD))
-    }
+/// Whether a file of `file_bytes` about so many members should give way to a compacted one, which last had
+/// `compacted_bytes` (zero if that is not known).
+///
+/// Upstream's bound is 128 KiB or twice 128 bytes per node; long names can make a compacted file as large as
+/// that, and then it would be written again for every record.
+pub fn should_compact(members: usize, file_bytes: u64, compacted_bytes: u64) -> bool {
+    let usual = (members as u64).saturating_mul(BYTES_PER_NODE).saturating_mul(COMPACTION_THRESHOLD);
+    file_bytes > usual.max(COMPACTION_BYTES_MIN).max(compacted_bytes.saturating_mul(COMPACTION_THRESHOLD))
 }
 
 /// What a file says.
@@ -318,7 +319,7 @@ impl Parsed {
 }
 
 /// Something about the file that its owner should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// The line, counted from 1.
     pub line: u32,
@@ -327,7 +328,7 @@ pub struct Notice {
 }
 
 /// What there is to know about a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NoticeKind {
     /// The line is none of the known records.
     Unrecognized(Vec<u8>),
@@ -350,7 +351,7 @@ pub enum NoticeKind {
 }
 
 /// One of the three clocks of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Clock {
     /// That of members.
     Member,
@@ -361,7 +362,7 @@ pub enum Clock {
 }
 
 /// Why text is no number of 64 bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NumberError {
     /// It has something else than digits, or nothing.
     Syntax(Vec<u8>),

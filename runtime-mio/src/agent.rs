@@ -24,7 +24,8 @@ use crate::clock::Clock;
 use crate::files::Files;
 use crate::handlers::Handlers;
 use crate::local_time::Zone;
-use crate::log_ring::Journal;
+use crate::log_ring::{Journal, Sink};
+use crate::mdns::Discovery;
 use crate::network::Network;
 use crate::options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reloader, StartError};
 use crate::perform::Answer;
@@ -33,6 +34,7 @@ use crate::resolver::Resolver;
 use crate::rpc_server::RpcServer;
 use crate::signals::{Signal, Signals};
 use crate::sockets::{self, Gossip};
+use crate::telemetry::Telemetry;
 use crate::tokens::Source;
 
 /// How often fresh entropy is mixed into the nonces.
@@ -58,6 +60,9 @@ pub struct Agent {
     pub(crate) poll: Poll,
     pub(crate) network: Network,
     pub(crate) resolver: Resolver,
+    pub(crate) discovery: Option<Discovery>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) dump: Sink,
     pub(crate) rpc: RpcServer,
     pub(crate) files: Files,
     pub(crate) handlers: Handlers,
@@ -78,7 +83,7 @@ pub struct Agent {
     control: Receiver<Control>,
     banner: String,
     start_join: Vec<JoinTarget>,
-    replay: bool,
+    pub(crate) replay: bool,
     pub(crate) stage: Stage,
     /// Whether a leave is under way or done.
     pub(crate) leave_asked: bool,
@@ -105,6 +110,7 @@ impl Agent {
     pub fn start(options: AgentOptions) -> Result<Self, StartError> {
         let AgentOptions { mut config, bind, live, sink, .. } = options;
         let mut journal = Journal::new(sink, Zone::load(options.time_zone.as_deref()), options.log_level);
+        journal.set_syslog(options.syslog);
         journal.say(format_args!("==> Starting Serf agent..."));
         if let Some(key) = options.encrypt_key {
             let key = Key::new(&key).map_err(|error| memberlist_error(&error.to_string()))?;
@@ -133,9 +139,6 @@ impl Agent {
         let saved = Saved { snapshot, ..Saved::default() };
         let node = Node::new(config, Seed::from_entropy(seed), now, saved)
             .map_err(|error| StartError::Serf(error.to_string()))?;
-        let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
-        let rpc = RpcServer::new(rpc, poll.registry(), options.rpc_auth)?;
-        journal.say(format_args!("==> Starting Serf agent RPC..."));
         for line in options.restored {
             journal.log(Level::Info, format_args!("agent: {line}"));
         }
@@ -143,12 +146,28 @@ impl Agent {
         if in_the_clear && address::is_public(advertise.ip()) {
             journal.log(Level::Warn, format_args!("memberlist: Binding to public address without encryption!"));
         }
+        let discovery = match options.mdns {
+            Some(mdns) => {
+                if let Some(interface) = &mdns.interface {
+                    journal.log(Level::Info, format_args!("agent: Starting mDNS listener on interface {interface}"));
+                }
+                let started = Discovery::start(mdns, &node.config().name, advertise.socket_addr(), &waker);
+                Some(started.map_err(|error| StartError::Mdns(error.to_string()))?)
+            }
+            None => None,
+        };
+        let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
+        let rpc = RpcServer::new(rpc, poll.registry(), options.rpc_auth)?;
+        journal.say(format_args!("==> Starting Serf agent RPC..."));
         let (sender, control) = sync_channel(CONTROLS_MAX);
         Ok(Self {
             node,
             last: now,
             network: Network::new(gossip, poll.registry())?,
             resolver: Resolver::new(Arc::clone(&waker)),
+            discovery,
+            telemetry: Telemetry::new(&options.telemetry, now),
+            dump: options.dump,
             rpc,
             files,
             handlers: Handlers::new(Arc::clone(&waker)),
@@ -195,6 +214,7 @@ impl Agent {
     pub fn run(mut self) -> Exit {
         self.journal.say(format_args!("==> Serf agent running!\n{}", self.banner));
         self.mix_entropy(self.clock.now());
+        self.listen_for_signals();
         let targets = mem::take(&mut self.start_join);
         if targets.is_empty() {
             self.open_gate();
@@ -219,14 +239,21 @@ impl Agent {
     /// The start-up is over: log lines go out and signals no longer end the process.
     pub(crate) fn open_gate(&mut self) {
         self.stage = Stage::Running;
+        if let Some(Err(error)) = self.signals.as_ref().map(Signals::listen_to_all) {
+            self.journal.log(Level::Err, format_args!("agent: signals are not handled: {error}"));
+        }
+        self.journal.say(format_args!("\n==> Log data will now stream in as it occurs:\n"));
+        self.journal.open_gate();
+    }
+
+    /// SIGUSR1 and SIGUSR2 never end the process.
+    fn listen_for_signals(&mut self) {
         if self.handles_signals {
             match Signals::listen(self.poll.registry(), Source::Signals.token()) {
                 Ok(signals) => self.signals = Some(signals),
                 Err(error) => self.journal.log(Level::Err, format_args!("agent: signals are not handled: {error}")),
             }
         }
-        self.journal.say(format_args!("\n==> Log data will now stream in as it occurs:\n"));
-        self.journal.open_gate();
     }
 
     /// Sleeps until something happens, then handles it. `Err`: the agent must be dropped as it is.
@@ -259,11 +286,13 @@ impl Agent {
         while let Some((id, result)) = self.files.take() {
             self.feed(now, Stimulus::Persisted { id, result });
         }
+        self.take_discovered();
         self.network.expire(now);
         self.mind_entropy(now);
         self.take_signals(now);
         while let Ok(control) = self.control.try_recv() {
             match control {
+                Control::Signal(Signal::Measurements) => self.signalled(Signal::Measurements, now),
                 Control::Signal(signal) if self.stage != Stage::Starting => self.signalled(signal, now),
                 Control::Signal(Signal::Hangup | Signal::Interrupt | Signal::Terminate) | Control::Kill => {
                     return Err(Exit::Abrupt);
@@ -273,6 +302,7 @@ impl Agent {
         self.mind_handlers(now);
         self.mind_leave(now);
         self.serve_clients(now);
+        self.telemetry.mind(now, &self.node);
         Ok(())
     }
 
@@ -294,6 +324,7 @@ impl Agent {
             self.rpc.deadline(now),
             self.handlers.deadline(now),
             Some(self.entropy_at),
+            self.telemetry.deadline(),
         ];
         own.into_iter().flatten().min().map(|at| at.since(now))
     }
@@ -319,6 +350,7 @@ impl Agent {
         for _ in 0..INPUTS_PER_TURN {
             let Some(arrival) = self.network.next_arrival(now, self.poll.registry(), &mut buffer) else { break };
             let at = self.node.next_deadline().map_or(now, |deadline| now.min(deadline.at.previous()));
+            self.measure_arrival(now, &arrival);
             self.feed(at, arrival.stimulus(&buffer));
         }
         self.buffer = buffer;

@@ -27,9 +27,11 @@ impl Agent {
                 rpc::Reply::ok()
             }
             Reply::QueryAck { from } => {
+                self.telemetry.count(self.last, "serf.query_acks", 1);
                 return self.record(ticket, &QueryRecord::Ack { from: from.as_bytes().to_vec() });
             }
             Reply::QueryResponse { from, payload } => {
+                self.telemetry.count(self.last, "serf.query_responses", 1);
                 let payload = views::payload(&payload);
                 return self.record(ticket, &QueryRecord::Response { from: from.as_bytes().to_vec(), payload });
             }

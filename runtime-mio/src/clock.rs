@@ -36,6 +36,13 @@ impl Clock {
         boot.saturating_sub(mono)
     }
 
+    /// Nanoseconds since 1970, for measurements only.
+    #[expect(clippy::disallowed_methods, reason = "this is the place")]
+    pub(crate) fn wall_nanos() -> i128 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
+    }
+
     /// Seconds since 1970, for log lines only.
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     pub(crate) fn wall() -> i64 {

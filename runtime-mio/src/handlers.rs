@@ -210,7 +210,8 @@ impl Agent {
 
     /// Says how a script ended, and answers the query that it was for (cli.md 4.4).
     fn conclude(&mut self, ended: Ended) {
-        let Ended { line, problem, output, total, left_open: _ } = ended;
+        let Ended { line, started, problem, output, total, left_open: _ } = ended;
+        self.measure_script(&line, started);
         let Some(Current { occurrence, .. }) = &self.handlers.current else { return };
         let (kind, query) = (occurrence.kind.as_str(), occurrence.query);
         let name = String::from_utf8_lossy(&occurrence.name).into_owned();

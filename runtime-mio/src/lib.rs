@@ -1,8 +1,9 @@
 //! The driver of `villein-core` for real hosts: sockets, name resolution, signals, the RPC server, the log.
 //!
 //! One thread, one poll loop: readiness becomes one input of the core, its outputs are performed, the loop sleeps until
-//! the core's next deadline. Looking up a name can block, so it is done by a thread that only lives while there is
-//! a name to look up. No rule of the protocol is in this crate.
+//! the core's next deadline. What can block has threads that know nothing of the core: one looks up names and only
+//! lives while there is a name to look up, one finds agents by multicast DNS, one feeds each server of measurements.
+//! No rule of the protocol is in this crate.
 
 #![deny(clippy::print_stdout)]
 
@@ -18,6 +19,7 @@ mod invocation;
 mod lifecycle;
 mod local_time;
 mod log_ring;
+mod mdns;
 mod network;
 mod options;
 mod perform;
@@ -28,8 +30,9 @@ mod script;
 mod signals;
 mod sockets;
 mod stats;
-
+mod syslog;
 mod tcp;
+mod telemetry;
 mod tokens;
 mod udp;
 mod views;
@@ -38,5 +41,8 @@ pub use agent::Agent;
 pub use event_script::{EventKind, EventScript, InvalidEventScript};
 pub use files::{FileOptions, KeptFile};
 pub use log_ring::Sink;
+pub use mdns::MdnsOptions;
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};
 pub use signals::{Signal, die_of_broken_pipe};
+pub use syslog::{SYSLOG_PATHS, Syslog, SyslogError};
+pub use telemetry::TelemetryOptions;

@@ -1,5 +1,6 @@
 //! Signals, leaving, reloading and the end (cli.md 3.5 and 3.6).
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use villein_core::Time;
@@ -19,6 +20,9 @@ const DISK_MAX: Duration = Duration::from_secs(5);
 impl Agent {
     /// A signal has come after the start-up.
     pub(crate) fn signalled(&mut self, signal: Signal, now: Time) {
+        if signal == Signal::Measurements {
+            return self.dump_measurements(now);
+        }
         match self.stage {
             Stage::Running => {}
             Stage::Leaving(_) => return self.stop_abruptly(),
@@ -27,6 +31,7 @@ impl Agent {
         self.journal.say(format_args!("==> Caught signal: {}", signal.name()));
         let leaves = match signal {
             Signal::Hangup => return self.reload_configuration(),
+            Signal::Measurements => return,
             Signal::Interrupt => !self.live.skip_leave_on_interrupt,
             Signal::Terminate => self.live.leave_on_terminate,
         };
@@ -79,6 +84,15 @@ impl Agent {
 
     pub(crate) const fn stop_abruptly(&mut self) {
         self.stage = Stage::Stopping { warned: false, exit: Exit::Abrupt };
+    }
+
+    /// Writes what was measured. The log says if that fails; the agent is worth more than its numbers.
+    fn dump_measurements(&mut self, now: Time) {
+        let text = self.telemetry.dump(now);
+        let written = self.dump.write_all(text.as_bytes()).and_then(|()| self.dump.flush());
+        if let Err(error) = written {
+            self.journal.log(Level::Warn, format_args!("agent: measurements cannot be written: {error}"));
+        }
     }
 
     fn reload_configuration(&mut self) {

@@ -285,6 +285,25 @@ impl fmt::Display for Stamp {
     }
 }
 
+impl Stamp {
+    /// As Go shows times: `2026-11-23 06:22:05`.
+    pub(crate) fn dashed(self) -> String {
+        self.to_string().replace('/', "-")
+    }
+
+    /// As syslog wants it: `Nov 23 06:05:04`, the day padded with a blank (RFC 3164, 4.1.2).
+    pub(crate) fn rfc3164(self) -> impl fmt::Display {
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        fmt::from_fn(move |f| {
+            let (_, month, day) = civil(self.0.div_euclid(DAY));
+            let second = self.0.rem_euclid(DAY);
+            let month =
+                usize::try_from(month - 1).ok().and_then(|index| MONTHS.get(index)).copied().unwrap_or_default();
+            write!(f, "{month} {day:>2} {:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +322,13 @@ mod tests {
             (-1, "1969/12/31 23:59:59"),
         ] {
             assert_eq!(Zone::default().stamp(unix).to_string(), want);
+        }
+    }
+
+    #[test]
+    fn syslog_has_dates_of_its_own() {
+        for (unix, want) in [(0, "Jan  1 00:00:00"), (1_795_500_000, "Nov 24 06:00:00"), (-1, "Dec 31 23:59:59")] {
+            assert_eq!(Zone::default().stamp(unix).rfc3164().to_string(), want);
         }
     }
 

@@ -8,6 +8,7 @@ use villein_core::log::Level;
 
 use crate::clock::Clock;
 use crate::local_time::Zone;
+use crate::syslog::Syslog;
 
 /// Lines that are kept (rpc.md 6, monitor).
 pub(crate) const LINES_MAX: usize = 512;
@@ -39,6 +40,7 @@ pub(crate) struct Journal {
     first: u64,
     gate: Option<Gate>,
     broken: bool,
+    syslog: Option<Syslog>,
 }
 
 #[derive(Default)]
@@ -51,7 +53,7 @@ impl Journal {
     /// An empty log whose output is held back until [`Journal::open_gate`].
     pub(crate) fn new(sink: Sink, zone: Zone, level: Level) -> Self {
         let gate = Some(Gate::default());
-        Self { sink, zone, level, lines: VecDeque::new(), bytes: 0, first: 0, gate, broken: false }
+        Self { sink, zone, level, lines: VecDeque::new(), bytes: 0, first: 0, gate, broken: false, syslog: None }
     }
 
     /// The lowest level that is put out.
@@ -59,9 +61,20 @@ impl Journal {
         self.level = level;
     }
 
+    /// Sends every line to the syslog too from now on, whatever holds back the output.
+    pub(crate) fn set_syslog(&mut self, syslog: Option<Syslog>) {
+        self.syslog = syslog;
+    }
+
     /// Keeps a line and puts it out if its level is high enough.
     pub(crate) fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
-        let text = format!("{} [{level}] {text}", self.zone.stamp(Clock::wall()));
+        let stamp = self.zone.stamp(Clock::wall());
+        if level >= self.level
+            && let Some(syslog) = &mut self.syslog
+        {
+            syslog.send(level, &stamp, &text.to_string());
+        }
+        let text = format!("{stamp} [{level}] {text}");
         // As in Go: a line break of its own is enough, and one is taken off for `serf monitor`.
         let kept = text.strip_suffix('\n').unwrap_or(&text);
         if level >= self.level {

@@ -14,7 +14,10 @@ use villein_core::types::{JoinTarget, Tags};
 use crate::event_script::EventScript;
 use crate::files::FileOptions;
 use crate::log_ring::Sink;
+use crate::mdns::MdnsOptions;
 use crate::signals::Signal;
+use crate::syslog::Syslog;
+use crate::telemetry::TelemetryOptions;
 
 /// Everything that an agent is told at its start.
 pub struct AgentOptions {
@@ -42,7 +45,10 @@ pub struct AgentOptions {
     pub banner: String,
     /// Whom to join before the log is put out; the agent stops if nobody is reached.
     pub start_join: Vec<JoinTarget>,
-    /// Whether user events of the cluster's past are delivered after that join.
+    /// How other agents are found, if they are.
+    pub mdns: Option<MdnsOptions>,
+    /// Whether user events of the cluster's past are delivered after that join, and after joins of agents that were
+    /// found.
     pub replay: bool,
     /// What can be changed while the agent runs.
     pub live: LiveOptions,
@@ -52,6 +58,12 @@ pub struct AgentOptions {
     pub reload: Option<Reloader>,
     /// Where log lines and messages go.
     pub sink: Sink,
+    /// Where measured values go while the agent runs.
+    pub telemetry: TelemetryOptions,
+    /// Where they are written when SIGUSR1 asks for them: standard error.
+    pub dump: Sink,
+    /// The host's syslog, if log lines go there too.
+    pub syslog: Option<Syslog>,
 }
 
 /// What can be changed while the agent runs.
@@ -89,6 +101,8 @@ pub struct Reload {
 pub enum StartError {
     /// The gossip or the node cannot be set up.
     Serf(String),
+    /// Other agents cannot be found.
+    Mdns(String),
     /// RPC clients cannot be served.
     Rpc(String),
     /// The poll loop or the system's entropy is not available.
@@ -99,6 +113,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Serf(problem) => write!(f, "Failed to start the Serf agent: Error creating Serf: {problem}"),
+            Self::Mdns(problem) => write!(f, "Error starting mDNS listener: {problem}"),
             Self::Rpc(problem) => write!(f, "Error starting RPC listener: {problem}"),
             Self::System(problem) => write!(f, "Failed to start the Serf agent: {problem}"),
         }

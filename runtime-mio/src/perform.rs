@@ -48,6 +48,7 @@ impl Answer {
 impl Agent {
     /// Does what the core wants done.
     pub(crate) fn perform(&mut self, output: Output) {
+        self.measure_output(&output);
         let answer = match output {
             Output::Datagram { activity, to, bytes } => self.network.send(self.poll.registry(), activity, to, bytes),
             Output::Stream { activity: _, id, action } => {
@@ -77,6 +78,7 @@ impl Agent {
     }
 
     fn happened(&mut self, event: &Event) {
+        self.measure_event(event);
         match event {
             Event::Members { kind, members: _ } => {
                 self.journal.log(Level::Info, format_args!("agent: Received event: {kind}"));
@@ -116,6 +118,7 @@ impl Agent {
             Asker::Signal => self.signal_left(&reply),
             Asker::Client(ticket) => self.answer_client(ticket, reply),
             Asker::Reload => self.tags_reloaded(&reply),
+            Asker::Discovery(hosts) => self.discovered_joined(hosts, &reply),
             Asker::Handler(query) => self.handler_answered(query, &reply),
         }
         if goes_on {

@@ -1,6 +1,7 @@
 //! What RPC clients ask for, done (rpc.md 6).
 
 use std::mem;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::Events;
@@ -36,6 +37,8 @@ pub(crate) enum Asker {
     Reload,
     /// An event handler's script, for its answer to the query of that name.
     Handler(String),
+    /// The search for other agents, for the join of what it found.
+    Discovery(Vec<SocketAddr>),
     /// An RPC client.
     Client(Box<Ticket>),
 }
@@ -70,7 +73,10 @@ impl Plan {
 impl Agent {
     /// Takes new clients, does what they ask for, sends what they are owed.
     pub(crate) fn serve_clients(&mut self, now: Time) {
-        self.rpc.accept(now, self.poll.registry(), &mut self.journal);
+        let accepted = self.rpc.accept(now, self.poll.registry(), &mut self.journal);
+        if accepted > 0 {
+            self.telemetry.count(now, "agent.ipc.accept", accepted);
+        }
         for id in self.rpc.ids() {
             self.serve_client(id, now);
         }
@@ -109,8 +115,12 @@ impl Agent {
 
     fn act_for(&mut self, id: u64, action: SessionAction, now: Time) {
         match action {
-            SessionAction::Request(request) => self.serve(id, request, now),
+            SessionAction::Request(request) => {
+                self.telemetry.count(now, "agent.ipc.command", 1);
+                self.serve(id, request, now);
+            }
             SessionAction::MonitorStarted => {
+                self.telemetry.count(now, "agent.ipc.command", 1);
                 let first = self.journal.first();
                 self.rpc.client(id).into_iter().for_each(|client| client.start_monitor(first));
             }

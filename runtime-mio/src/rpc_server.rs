@@ -108,7 +108,8 @@ impl RpcServer {
     }
 
     /// Takes the clients that wait.
-    pub(crate) fn accept(&mut self, now: Time, registry: &Registry, journal: &mut Journal) {
+    pub(crate) fn accept(&mut self, now: Time, registry: &Registry, journal: &mut Journal) -> u64 {
+        let before = self.accepted;
         let Self { listener, clients, accepted, auth, clients_max, .. } = self;
         listener.accept(now, |accept| match accept {
             Accept::Taken(_, peer) if clients.len() >= *clients_max => {
@@ -127,6 +128,7 @@ impl RpcServer {
                 journal.log(Level::Err, format_args!("agent.ipc: Failed to accept client: {error}"));
             }
         });
+        self.accepted - before
     }
 
     /// Drops a client.

@@ -45,6 +45,7 @@ pub(crate) struct Script {
 /// A script that has ended.
 pub(crate) struct Ended {
     pub(crate) line: String,
+    pub(crate) started: Time,
     /// Why it is no success, in Go's words.
     pub(crate) problem: Option<String>,
     /// The last that it said, on both outputs.
@@ -125,9 +126,9 @@ impl Script {
             Ok(status) => Some(status_text(status)),
             Err(error) => Some(format!("fork/exec /bin/sh: {}", errno_text(&error))),
         };
-        let Self { line, tail, output, .. } = self;
+        let Self { line, started, tail, output, .. } = self;
         let left_open = (!output.ended).then_some(output);
-        Ended { line, problem, output: tail.bytes.into(), total: tail.total, left_open }
+        Ended { line, started, problem, output: tail.bytes.into(), total: tail.total, left_open }
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Signal {
     Terminate,
     /// SIGHUP: read the configuration again.
     Hangup,
+    /// SIGUSR1: write what was measured.
+    Measurements,
 }
 
 impl Signal {
@@ -24,6 +26,7 @@ impl Signal {
             Self::Interrupt => "interrupt",
             Self::Terminate => "terminated",
             Self::Hangup => "hangup",
+            Self::Measurements => "user defined signal 1",
         }
     }
 }
@@ -32,11 +35,16 @@ impl Signal {
 pub(crate) struct Signals(Pipe);
 
 impl Signals {
-    /// Takes over the signals; before that they end the process. SIGUSR1 and SIGUSR2 are taken over to be ignored.
+    /// Takes over SIGUSR1, and SIGUSR2 to ignore it.
     pub(crate) fn listen(registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut pipe = Pipe::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2])?;
+        let mut pipe = Pipe::new([SIGUSR1, SIGUSR2])?;
         registry.register(&mut pipe, token, Interest::READABLE)?;
         Ok(Self(pipe))
+    }
+
+    /// Takes over the others too; before that they end the process.
+    pub(crate) fn listen_to_all(&self) -> io::Result<()> {
+        [SIGINT, SIGTERM, SIGHUP].into_iter().try_for_each(|number| self.0.add_signal(number))
     }
 
     /// What has come, each signal once.
@@ -45,6 +53,7 @@ impl Signals {
             SIGINT => Some(Signal::Interrupt),
             SIGTERM => Some(Signal::Terminate),
             SIGHUP => Some(Signal::Hangup),
+            SIGUSR1 => Some(Signal::Measurements),
             _ => None,
         })
     }
@@ -68,7 +77,8 @@ mod tests {
     fn signals_of_the_process_wake_the_loop() {
         let mut poll = Poll::new().expect("a poll");
         let mut signals = Signals::listen(poll.registry(), Token(0)).expect("listens");
-        for number in [SIGUSR1, SIGUSR2, SIGHUP] {
+        signals.listen_to_all().expect("listens");
+        for number in [SIGUSR2, SIGHUP] {
             signal_hook::low_level::raise(number).expect("is raised");
         }
         let mut events = Events::with_capacity(1);
@@ -78,5 +88,7 @@ mod tests {
         assert_eq!(signals.take().collect::<Vec<_>>(), [Signal::Hangup]);
         signal_hook::low_level::raise(SIGTERM).expect("is raised");
         assert_eq!(signals.take().collect::<Vec<_>>(), [Signal::Terminate]);
+        signal_hook::low_level::raise(SIGUSR1).expect("is raised");
+        assert_eq!(signals.take().collect::<Vec<_>>(), [Signal::Measurements]);
     }
 }

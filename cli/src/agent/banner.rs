@@ -22,6 +22,9 @@ pub(crate) fn banner(config: &AgentConfig, plan: &StartPlan) -> String {
     text.push_str(&line("Snapshot", &(!config.snapshot_path.is_empty()).to_string()));
     text.push_str(&line("Profile", &plan.profile.to_string()));
     text.push_str(&line("Message Compression Enabled", &config.enable_compression.to_string()));
+    if !config.discover.is_empty() {
+        text.push_str(&line("mDNS cluster", &config.discover));
+    }
     text.truncate(text.trim_end().len());
     text
 }
@@ -47,7 +50,7 @@ mod tests {
     #[test]
     fn options_show_in_the_banner() {
         let line = "-node t1 -bind 127.0.0.21 -rpc-addr 127.0.0.21:7373 -advertise 127.0.0.25:7000 \
-                    -disable-compression -profile local -encrypt HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
+                    -disable-compression -profile local -discover mycluster -encrypt HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
         insta::assert_snapshot!("banner_options", shown(line));
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use villein_runtime_mio::EventScript;
+use villein_runtime_mio::{EventScript, address};
 
 use super::config_file;
 use super::flags::AgentFlags;
@@ -20,8 +20,16 @@ pub(crate) struct AgentConfig {
     pub(crate) node_name: Vec<u8>,
     /// As configured; `plan` resolves it, and what follows up to `profile`.
     pub(crate) bind: String,
+    /// Empty, or the name of an interface that exists.
+    pub(crate) interface: String,
     /// Empty: the bind address is what others are told.
     pub(crate) advertise: String,
+    /// The cluster to discover; empty for none.
+    pub(crate) discover: String,
+    /// Empty, or the name of an interface that exists: where to discover if not on `interface`.
+    pub(crate) mdns_interface: String,
+    pub(crate) mdns_disable_ipv4: bool,
+    pub(crate) mdns_disable_ipv6: bool,
     /// Base64; empty for no encryption.
     pub(crate) encrypt_key: String,
     /// Empty for none; not together with `encrypt_key`.
@@ -44,6 +52,8 @@ pub(crate) struct AgentConfig {
     pub(crate) rejoin_after_leave: bool,
     /// Checked; in the order in which they run.
     pub(crate) event_scripts: Vec<EventScript>,
+    pub(crate) enable_syslog: bool,
+    pub(crate) syslog_facility: String,
     pub(crate) start_join: Vec<String>,
     /// For `start_join` and for `retry_join`.
     pub(crate) replay_on_join: bool,
@@ -62,6 +72,10 @@ pub(crate) struct AgentConfig {
     pub(crate) tombstone_timeout: Duration,
     pub(crate) disable_name_resolution: bool,
     pub(crate) disable_coordinates: bool,
+    /// Where measured values go over TCP; empty: nowhere.
+    pub(crate) statsite_addr: String,
+    /// Where they go over UDP; empty: nowhere.
+    pub(crate) statsd_addr: String,
     /// Bytes of an encoded query.
     pub(crate) query_size_limit: usize,
     /// Bytes of an encoded response.
@@ -113,9 +127,7 @@ impl AgentConfig {
         for handler in &merged.event_handlers {
             event_scripts.extend(EventScript::parse(handler).map_err(|error| error.to_string())?);
         }
-        if let Some(key) = merged.unavailable.first() {
-            return Err(unavailable(key));
-        }
+        check_interfaces(&merged)?;
         Ok(Self::complete(merged, event_scripts))
     }
 
@@ -136,7 +148,12 @@ impl AgentConfig {
         Self {
             node_name: if set.node_name.is_empty() { host_name() } else { set.node_name },
             bind: or(set.bind, "0.0.0.0"),
+            interface: set.interface,
             advertise: set.advertise,
+            discover: set.discover,
+            mdns_interface: set.mdns_interface,
+            mdns_disable_ipv4: set.mdns_disable_ipv4,
+            mdns_disable_ipv6: set.mdns_disable_ipv6,
             encrypt_key: set.encrypt_key,
             keyring_file: set.keyring_file,
             log_level: or(set.log_level, "INFO"),
@@ -149,6 +166,8 @@ impl AgentConfig {
             snapshot_path: set.snapshot_path,
             rejoin_after_leave: set.rejoin_after_leave,
             event_scripts,
+            enable_syslog: set.enable_syslog,
+            syslog_facility: or(set.syslog_facility, "LOCAL0"),
             start_join: set.start_join,
             replay_on_join: set.replay_on_join,
             retry_join: set.retry_join,
@@ -164,6 +183,8 @@ impl AgentConfig {
             tombstone_timeout: nanos_or(set.tombstone_timeout, TOMBSTONE_TIMEOUT),
             disable_name_resolution: set.disable_name_resolution,
             disable_coordinates: set.disable_coordinates,
+            statsite_addr: set.statsite_addr,
+            statsd_addr: set.statsd_addr,
             query_size_limit: bytes_or(set.query_size_limit, 1024),
             query_response_size_limit: bytes_or(set.query_response_size_limit, 1024),
             user_event_size_limit: bytes_or(set.user_event_size_limit, 512),
@@ -173,6 +194,8 @@ impl AgentConfig {
     }
 }
 
+/// Go's words.
+const NO_INTERFACE: &str = "route ip+net: no such network interface";
 const PROTOCOL: i64 = 5;
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 const BROADCAST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -190,7 +213,10 @@ fn merge(earlier: &mut Settings, later: Settings) {
     }
     replace(&mut earlier.node_name, later.node_name);
     replace(&mut earlier.bind, later.bind);
+    replace(&mut earlier.interface, later.interface);
     replace(&mut earlier.advertise, later.advertise);
+    replace(&mut earlier.discover, later.discover);
+    replace(&mut earlier.mdns_interface, later.mdns_interface);
     replace(&mut earlier.encrypt_key, later.encrypt_key);
     replace(&mut earlier.keyring_file, later.keyring_file);
     replace(&mut earlier.snapshot_path, later.snapshot_path);
@@ -200,6 +226,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.role, later.role);
     replace(&mut earlier.rpc_addr, later.rpc_addr);
     replace(&mut earlier.rpc_auth, later.rpc_auth);
+    replace(&mut earlier.syslog_facility, later.syslog_facility);
     replace(&mut earlier.retry_interval, later.retry_interval);
     replace(&mut earlier.retry_max_attempts, later.retry_max_attempts);
     replace(&mut earlier.enable_compression, later.enable_compression);
@@ -207,6 +234,8 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.reconnect_interval, later.reconnect_interval);
     replace(&mut earlier.reconnect_timeout, later.reconnect_timeout);
     replace(&mut earlier.tombstone_timeout, later.tombstone_timeout);
+    replace(&mut earlier.statsite_addr, later.statsite_addr);
+    replace(&mut earlier.statsd_addr, later.statsd_addr);
     replace(&mut earlier.query_size_limit, later.query_size_limit);
     replace(&mut earlier.query_response_size_limit, later.query_response_size_limit);
     replace(&mut earlier.user_event_size_limit, later.user_event_size_limit);
@@ -216,6 +245,9 @@ fn merge(earlier: &mut Settings, later: Settings) {
     }
     earlier.replay_on_join |= later.replay_on_join;
     earlier.rejoin_after_leave |= later.rejoin_after_leave;
+    earlier.mdns_disable_ipv4 |= later.mdns_disable_ipv4;
+    earlier.mdns_disable_ipv6 |= later.mdns_disable_ipv6;
+    earlier.enable_syslog |= later.enable_syslog;
     earlier.leave_on_terminate |= later.leave_on_terminate;
     earlier.skip_leave_on_interrupt |= later.skip_leave_on_interrupt;
     earlier.disable_name_resolution |= later.disable_name_resolution;
@@ -224,8 +256,28 @@ fn merge(earlier: &mut Settings, later: Settings) {
     earlier.event_handlers.extend(later.event_handlers);
     earlier.start_join.extend(later.start_join);
     earlier.retry_join.extend(later.retry_join);
-    earlier.unavailable.extend(later.unavailable);
     earlier.tags.extend(later.tags);
+}
+
+/// Checks what the original checks of interfaces and of discovery, in its order.
+fn check_interfaces(set: &Settings) -> Result<(), String> {
+    let is_missing = |name: &str| !name.is_empty() && !address::interface_exists(name);
+    if is_missing(&set.interface) {
+        return Err(format!("Invalid network interface: {NO_INTERFACE}"));
+    }
+    if !set.mdns_interface.is_empty() {
+        if set.discover.is_empty() {
+            return Err("mDNS interface specified without enabling mDNS discovery".into());
+        }
+        if is_missing(&set.mdns_interface) {
+            return Err(format!("Invalid mDNS network interface: {NO_INTERFACE}"));
+        }
+    }
+    // The original looks at this only where an interface is given, and otherwise fails to listen.
+    if !set.discover.is_empty() && set.mdns_disable_ipv4 && set.mdns_disable_ipv6 {
+        return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".into());
+    }
+    Ok(())
 }
 
 /// Raises a duration that would hammer the network, and says so.
@@ -251,20 +303,6 @@ fn bytes_or(bytes: i64, default: usize) -> usize {
 fn host_name() -> Vec<u8> {
     rustix::system::uname().nodename().to_bytes().to_vec()
 }
-
-/// Names the flag where there is one: a setting that is silently ignored would be a trap.
-fn unavailable(key: &str) -> String {
-    let flag = match key {
-        "interface" => "-iface",
-        "discover" => "-discover",
-        "mdns" => "-mdns-*",
-        "enable_syslog" => "-syslog",
-        key => return format!("Configuration key '{key}' is not available yet in villein {VERSION}; remove it"),
-    };
-    format!("{flag} (configuration key '{key}') is not available yet in villein {VERSION}; remove it")
-}
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]
 mod tests {
@@ -334,6 +372,34 @@ mod tests {
     }
 
     #[test]
+    fn syslog_and_interface_merge_like_the_rest() {
+        let (_directory, paths) = files(&[
+            r#"{"enable_syslog": true, "syslog_facility": "DAEMON", "interface": "nosuch0"}"#,
+            r#"{"enable_syslog": false, "syslog_facility": ""}"#,
+        ]);
+        let config =
+            load(&["-config-file", &paths[0], "-config-file", &paths[1], "-syslog=false", "-iface=lo"]).unwrap();
+        assert_eq!((config.enable_syslog, config.syslog_facility.as_str()), (true, "DAEMON"));
+        assert_eq!(config.interface, "lo");
+        assert_eq!(load(&["-syslog"]).unwrap().syslog_facility, "LOCAL0");
+    }
+
+    #[test]
+    fn discovery_merges_like_the_rest() {
+        let (_directory, paths) = files(&[
+            r#"{"discover": "first", "mdns": {"interface": "nosuch0", "disable_ipv6": true}}"#,
+            r#"{"discover": "second", "mdns": {"disable_ipv6": false}}"#,
+        ]);
+        let line = ["-config-file", &paths[0], "-config-file", &paths[1], "-mdns-iface=lo", "-mdns-disable-ipv4=false"];
+        let config = load(&line).unwrap();
+        assert_eq!((config.discover.as_str(), config.mdns_interface.as_str()), ("second", "lo"));
+        assert_eq!((config.mdns_disable_ipv4, config.mdns_disable_ipv6), (false, true));
+        let other = ["-config-file", &paths[1], "-mdns-disable-ipv4", "-discover", "third"];
+        let config = load(&other).unwrap();
+        assert_eq!((config.discover.as_str(), config.mdns_disable_ipv4), ("third", true));
+    }
+
+    #[test]
     fn a_role_is_a_tag_and_is_deprecated() {
         let config = load(&["-role", "web", "-tag", "role=db"]).unwrap();
         assert_eq!(config.tags, BTreeMap::from([(b"role".to_vec(), b"web".to_vec())]));
@@ -379,6 +445,20 @@ mod tests {
                 vec!["-event-handler", "q=r", "-config-file", &paths[0]],
                 "Invalid event script: Event 'a:b' invoking 'c'",
             ),
+            (vec!["-event-handler", "foo=x", "-iface", "nosuch0"], "Invalid event script: Event 'foo' invoking 'x'"),
+            (
+                vec!["-iface", "nosuch0", "-log-level", "bogus"],
+                "Invalid network interface: route ip+net: no such network interface",
+            ),
+            (vec!["-mdns-iface", "nosuch0"], "mDNS interface specified without enabling mDNS discovery"),
+            (
+                vec!["-discover", "c", "-mdns-iface", "nosuch0"],
+                "Invalid mDNS network interface: route ip+net: no such network interface",
+            ),
+            (
+                vec!["-discover", "c", "-mdns-disable-ipv4", "-mdns-disable-ipv6"],
+                "Invalid mDNS configuration: both IPv4 and IPv6 are disabled",
+            ),
         ] {
             assert_eq!(load(&line).unwrap_err(), text, "{line:?}");
         }
@@ -401,22 +481,5 @@ mod tests {
             "Warning: 'RejoinAfterLeave' enabled without snapshot file",
         ];
         assert_eq!(config.warnings, wanted);
-    }
-
-    #[test]
-    fn what_is_not_available_yet_is_refused_by_name() {
-        let version = env!("CARGO_PKG_VERSION");
-        for (line, name) in [
-            (["-syslog", "x"], "-syslog (configuration key 'enable_syslog')"),
-            (["-iface", "lo"], "-iface (configuration key 'interface')"),
-            (["-mdns-disable-ipv4", "x"], "-mdns-* (configuration key 'mdns')"),
-        ] {
-            let text = format!("{name} is not available yet in villein {version}; remove it");
-            assert_eq!(load(&line).unwrap_err(), text);
-        }
-        let (_directory, paths) = files(&[r#"{"statsd_addr": "127.0.0.1:8125"}"#, r#"{"syslog_facility": "DAEMON"}"#]);
-        let text = format!("Configuration key 'statsd_addr' is not available yet in villein {version}; remove it");
-        assert_eq!(load(&["-config-file", &paths[0]]).unwrap_err(), text);
-        assert!(load(&["-config-file", &paths[1]]).is_ok());
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::settings::{KEYS, Kind, Settings, Slot};
+use super::settings::{KEYS, Key, Settings, Slot};
 use crate::go;
 
 /// Reads a file, or the `.json` files of a directory in byte order of their names.
@@ -62,11 +62,28 @@ fn parse(text: &[u8]) -> Result<Value, String> {
 }
 
 /// Fills the settings key by key; all faults of a file are told at once.
-fn settings_from(mut object: Map<String, Value>) -> Result<Settings, String> {
+fn settings_from(object: Map<String, Value>) -> Result<Settings, String> {
     let mut settings = Settings::default();
+    let (mut faults, bad_duration) = fill_all(&mut settings, &KEYS, "", object);
+    if !faults.is_empty() {
+        faults.sort();
+        let lines: Vec<String> = faults.iter().map(|fault| format!("* {fault}")).collect();
+        return Err(format!("{} error(s) decoding:\n\n{}", faults.len(), lines.join("\n")));
+    }
+    bad_duration.map_or(Ok(settings), Err)
+}
+
+/// Takes the values of `keys` from the object called `path`. Gives what is wrong: with types and names, and with the
+/// first bad duration.
+fn fill_all(
+    settings: &mut Settings,
+    keys: &[Key],
+    path: &str,
+    mut object: Map<String, Value>,
+) -> (Vec<String>, Option<String>) {
     let mut faults = Vec::new();
     let mut bad_duration = None;
-    for key in &KEYS {
+    for key in keys {
         // A key in its own spelling comes before one that differs in case; what is left over is unknown.
         let spelling = if object.contains_key(key.name) {
             Some(key.name.to_string())
@@ -75,7 +92,8 @@ fn settings_from(mut object: Map<String, Value>) -> Result<Settings, String> {
         };
         let value = spelling.and_then(|spelling| object.shift_remove(&spelling));
         if let Some(value) = value.filter(|value| !value.is_null()) {
-            match fill((key.slot)(&mut settings), key.name, &value) {
+            let name = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+            match fill((key.slot)(settings), &name, &value) {
                 Ok(()) => {}
                 Err(Fault::Types(found)) => faults.extend(found),
                 Err(Fault::Duration(complaint)) => {
@@ -87,14 +105,9 @@ fn settings_from(mut object: Map<String, Value>) -> Result<Settings, String> {
     let mut unknown: Vec<&str> = object.keys().map(String::as_str).collect();
     unknown.sort_unstable();
     if !unknown.is_empty() {
-        faults.push(format!("'' has invalid keys: {}", unknown.join(", ")));
+        faults.push(format!("'{path}' has invalid keys: {}", unknown.join(", ")));
     }
-    if !faults.is_empty() {
-        faults.sort();
-        let lines: Vec<String> = faults.iter().map(|fault| format!("* {fault}")).collect();
-        return Err(format!("{} error(s) decoding:\n\n{}", faults.len(), lines.join("\n")));
-    }
-    bad_duration.map_or(Ok(settings), Err)
+    (faults, bad_duration)
 }
 
 /// What is wrong with one value.
@@ -106,7 +119,7 @@ enum Fault {
 }
 
 /// Puts a value that is not null where it belongs.
-fn fill(slot: Slot<'_>, name: &'static str, value: &Value) -> Result<(), Fault> {
+fn fill(slot: Slot<'_>, name: &str, value: &Value) -> Result<(), Fault> {
     let wanted = |wanted| Fault::Types(vec![unconvertible(name, wanted, value)]);
     match slot {
         Slot::Text(place) => *place = value.as_str().ok_or_else(|| wanted("string"))?.into(),
@@ -117,22 +130,13 @@ fn fill(slot: Slot<'_>, name: &'static str, value: &Value) -> Result<(), Fault> 
         Slot::Duration(place) => *place = duration(name, value.as_str().ok_or_else(|| wanted("string"))?)?,
         Slot::List(place) => *place = list(name, value).map_err(Fault::Types)?,
         Slot::Map(place) => *place = map(name, value).map_err(Fault::Types)?,
-        Slot::Unavailable(kind, noted) => {
-            let switched_on = match kind {
-                Kind::Text => !value.as_str().ok_or_else(|| wanted("string"))?.is_empty(),
-                Kind::Switch => value.as_bool().ok_or_else(|| wanted("bool"))?,
-                Kind::Table => {
-                    let expected_map =
-                        || Fault::Types(vec![format!("'{name}' expected a map, got '{}'", kind_of(value))]);
-                    !value.as_object().ok_or_else(expected_map)?.is_empty()
-                }
-            };
-            if switched_on {
-                noted.push(name);
+        Slot::Object(keys, settings) => {
+            let object = value.as_object().ok_or_else(|| Fault::Types(vec![not_a_map(name, value)]))?;
+            let (faults, bad_duration) = fill_all(settings, keys, name, object.clone());
+            if !faults.is_empty() {
+                return Err(Fault::Types(faults));
             }
-        }
-        Slot::Ignored => {
-            value.as_str().ok_or_else(|| wanted("string"))?;
+            bad_duration.map_or(Ok(()), |complaint| Err(Fault::Duration(complaint)))?;
         }
     }
     Ok(())
@@ -174,7 +178,7 @@ fn list(name: &str, value: &Value) -> Result<Vec<String>, Vec<String>> {
 
 fn map(name: &str, value: &Value) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Vec<String>> {
     let Some(values) = value.as_object() else {
-        return Err(vec![format!("'{name}' expected a map, got '{}'", kind_of(value))]);
+        return Err(vec![not_a_map(name, value)]);
     };
     let mut faults = Vec::new();
     let mut texts = BTreeMap::new();
@@ -187,6 +191,10 @@ fn map(name: &str, value: &Value) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Vec<Stri
         }
     }
     if faults.is_empty() { Ok(texts) } else { Err(faults) }
+}
+
+fn not_a_map(name: &str, value: &Value) -> String {
+    format!("'{name}' expected a map, got '{}'", kind_of(value))
 }
 
 /// Inside lists and maps null is empty text.
@@ -293,6 +301,18 @@ mod tests {
     }
 
     #[test]
+    fn an_object_has_keys_of_its_own() {
+        let settings = decode(br#"{"mdns": {"Interface": "lo", "disable_ipv6": true}}"#).unwrap();
+        assert_eq!((settings.mdns_interface.as_str(), settings.mdns_disable_ipv6), ("lo", true));
+        assert_eq!(fault(r#"{"mdns": 1}"#), "1 error(s) decoding:\n\n* 'mdns' expected a map, got 'float64'");
+        assert_eq!(
+            fault(r#"{"mdns": {"interface": 1, "x": 2}}"#),
+            "2 error(s) decoding:\n\n* 'mdns' has invalid keys: x\n\
+             * 'mdns.interface' expected type 'string', got unconvertible type 'float64', value: '1'"
+        );
+    }
+
+    #[test]
     fn the_top_must_be_an_object() {
         assert_eq!(fault("[1]"), "'' expected a map, got 'slice'");
         assert_eq!(fault("3"), "'' expected a map, got 'float64'");
@@ -314,12 +334,6 @@ mod tests {
     #[test]
     fn fractions_of_integers_are_cut_off() {
         assert_eq!(decode(br#"{"protocol": 4.9}"#).unwrap().protocol, 4);
-    }
-
-    #[test]
-    fn what_this_release_cannot_do_is_noted_when_it_is_asked_for() {
-        let text = br#"{"interface": "x", "enable_syslog": false, "statsd_addr": "", "mdns": {"disable_ipv4": true}}"#;
-        assert_eq!(decode(text).unwrap().unavailable, ["interface", "mdns"]);
     }
 
     #[test]

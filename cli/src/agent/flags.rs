@@ -21,7 +21,8 @@ pub(crate) struct AgentFlags {
     /// Address to listen on for gossip, 0.0.0.0:7946 by default. Without a port, 7946 is meant.
     #[arg(long, value_name = "ADDR", default_value = "")]
     bind: String,
-    /// Network interface to listen on. Not available yet.
+    /// Network interface to listen on: its first address is taken, or it must have the address of -bind. Discovery by
+    /// mDNS uses it too.
     #[arg(long, value_name = "NAME", default_value = "")]
     iface: String,
     /// Address that the other members are told, where it differs from the one listened on.
@@ -33,17 +34,17 @@ pub(crate) struct AgentFlags {
     /// Directory whose .json files are read in order of their names. Can be given several times.
     #[arg(long, value_name = "PATH")]
     pub(crate) config_dir: Vec<String>,
-    /// Name of the cluster to discover by mDNS. Not available yet.
+    /// Name of the cluster to discover by mDNS: agents with the same one in the same network join each other.
     #[arg(long, value_name = "NAME", default_value = "")]
     discover: String,
-    /// Interface to discover other agents on by mDNS. Not available yet.
+    /// Interface to discover other agents on by mDNS, where it is not that of -iface. All by default.
     #[arg(long, value_name = "NAME", default_value = "")]
     mdns_iface: String,
-    /// Do not discover over IPv4. Not available yet.
+    /// Do not discover over IPv4.
     #[arg(long = "mdns-disable-ipv4", value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool)]
     #[arg(default_value_t = false)]
     mdns_disable_ipv4: bool,
-    /// Do not discover over IPv6. Not available yet.
+    /// Do not discover over IPv6.
     #[arg(long = "mdns-disable-ipv6", value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool)]
     #[arg(default_value_t = false)]
     mdns_disable_ipv6: bool,
@@ -90,7 +91,7 @@ pub(crate) struct AgentFlags {
     /// File that keeps the tags over a restart. Not together with -tag.
     #[arg(long, value_name = "PATH", default_value = "")]
     tags_file: String,
-    /// Log to syslog as well. Not available yet.
+    /// Log to syslog as well.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool, default_value_t = false)]
     syslog: bool,
     /// Agent to join in the background, again and again until one answers. Can be given several times.
@@ -113,8 +114,7 @@ pub(crate) struct AgentFlags {
 impl AgentFlags {
     /// The settings that the flags make. The error is the agent's whole sentence.
     pub(crate) fn into_settings(self) -> Result<Settings, String> {
-        let unavailable = self.unavailable();
-        let mut settings = Settings { unavailable, ..Settings::default() };
+        let mut settings = Settings::default();
         for tag in self.tag {
             let (key, value) = tag_pair(&tag.into_vec()).map_err(|error| format!("Error: {error}"))?;
             settings.tags.insert(key, value);
@@ -124,7 +124,12 @@ impl AgentFlags {
         Ok(Settings {
             node_name: self.node.into_vec(),
             bind: self.bind,
+            interface: self.iface,
             advertise: self.advertise,
+            discover: self.discover,
+            mdns_interface: self.mdns_iface,
+            mdns_disable_ipv4: self.mdns_disable_ipv4,
+            mdns_disable_ipv6: self.mdns_disable_ipv6,
             encrypt_key: self.encrypt,
             keyring_file: self.keyring_file,
             snapshot_path: self.snapshot,
@@ -138,25 +143,12 @@ impl AgentFlags {
             protocol: self.protocol,
             role: self.role.into_vec(),
             rpc_addr: self.rpc_addr,
+            enable_syslog: self.syslog,
             retry_join: self.retry_join,
             retry_max_attempts: self.retry_max,
             enable_compression: self.disable_compression.map(|disable| !disable),
             ..settings
         })
-    }
-
-    /// The configuration keys of the flags that were given and that this release cannot honour.
-    fn unavailable(&self) -> Vec<&'static str> {
-        let mdns = !self.mdns_iface.is_empty() || self.mdns_disable_ipv4 || self.mdns_disable_ipv6;
-        [
-            ("interface", !self.iface.is_empty()),
-            ("discover", !self.discover.is_empty()),
-            ("mdns", mdns),
-            ("enable_syslog", self.syslog),
-        ]
-        .into_iter()
-        .filter_map(|(key, given)| given.then_some(key))
-        .collect()
     }
 }
 

@@ -8,6 +8,8 @@ use villein_core::limits::META_BYTES_MAX;
 use villein_core::log::Level;
 use villein_core::serf::tags;
 
+use villein_runtime_mio::{SYSLOG_PATHS, Syslog, address};
+
 use super::config::AgentConfig;
 use crate::go::net::{AddrError, MISSING_PORT, parse_port, resolve, split_host_port};
 
@@ -21,15 +23,19 @@ const PROTOCOLS: std::ops::RangeInclusive<i64> = 2..=5;
 const USER_EVENT_SIZE_LIMIT: usize = 9216;
 
 /// The settings that are texts in the configuration, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct StartPlan {
     pub(crate) log_level: Level,
-    /// Port 0 asks for any.
+    /// Connected; `None` where it was not asked for.
+    pub(crate) syslog: Option<Syslog>,
+    /// With the interface's address where one was asked for. Port 0 asks for any.
     pub(crate) bind: SocketAddr,
     pub(crate) advertise: Option<SocketAddr>,
     /// `None` for no encryption. `check_serf` looks at the length.
     pub(crate) encrypt_key: Option<Vec<u8>>,
     pub(crate) profile: Profile,
+    /// What was found out and is worth a line at the start.
+    pub(crate) notices: Vec<String>,
 }
 
 /// Reads a log level in any case. The error is the agent's whole sentence; a reload prints it too.
@@ -40,11 +46,23 @@ pub(crate) fn log_level(text: &str) -> Result<Level, String> {
 }
 
 impl AgentConfig {
-    /// Checks what can be checked before `Starting Serf agent...`, in the order of the original. The error is the
-    /// agent's whole sentence.
+    /// Checks what can be checked before `Starting Serf agent...`, in the order of the original, and connects to the
+    /// syslog. The error is the agent's whole sentence.
     pub(crate) fn plan(&self) -> Result<StartPlan, String> {
         let log_level = log_level(&self.log_level)?;
-        let bind = gossip_address(&self.bind).map_err(|error| format!("Invalid bind address: {error}"))?;
+        let syslog = match self.enable_syslog {
+            true => Some(Syslog::open(&self.syslog_facility, SYSLOG_PATHS).map_err(|error| error.to_string())?),
+            false => None,
+        };
+        let mut bind = gossip_address(&self.bind).map_err(|error| format!("Invalid bind address: {error}"))?;
+        let mut notices = Vec::new();
+        if !self.interface.is_empty() {
+            let ip = address::interface_addr(&self.interface, bind.ip()).map_err(|error| error.to_string())?;
+            if bind.ip().is_unspecified() {
+                notices.push(format!("Using interface '{}' address '{ip}'", self.interface));
+            }
+            bind.set_ip(ip);
+        }
         let advertise = match self.advertise.as_str() {
             "" => None,
             address => Some(gossip_address(address).map_err(|error| format!("Invalid advertise address: {error}"))?),
@@ -56,7 +74,7 @@ impl AgentConfig {
             ),
         };
         let profile = Profile::from_name(&self.profile).ok_or_else(|| format!("Unknown profile: {}", self.profile))?;
-        Ok(StartPlan { log_level, bind, advertise, encrypt_key, profile })
+        Ok(StartPlan { log_level, syslog, bind, advertise, encrypt_key, profile, notices })
     }
 
     /// Checks what the original checks while it creates its Serf instance, after `Starting Serf agent...`.
@@ -143,6 +161,8 @@ mod tests {
                 "-log-level bogus -bind ::1 -encrypt abc",
                 "Invalid log level: BOGUS. Valid log levels are: [TRACE DEBUG INFO WARN ERR]",
             ),
+            ("-bind ::1 -iface lo", "Invalid bind address: address ::1: too many colons in address"),
+            ("-iface lo -bind 192.0.2.9 -encrypt abc", "Interface 'lo' has no '192.0.2.9' address"),
             ("-bind ::1 -encrypt abc", "Invalid bind address: address ::1: too many colons in address"),
             ("-bind 127.0.0.1:99999", "Invalid bind address: address 99999: invalid port"),
             ("-bind 127.0.0.1:no-such", "Invalid bind address: address tcp/no-such: unknown port"),
@@ -158,6 +178,24 @@ mod tests {
         ] {
             assert_eq!(refusal(line), text, "{line}");
         }
+    }
+
+    #[test]
+    fn syslog_comes_after_the_level_and_before_the_addresses() {
+        let mut config = config("-syslog -bind ::1");
+        config.syslog_facility = "BOGUS".to_owned();
+        assert_eq!(config.plan().unwrap_err(), "Syslog setup failed: invalid syslog facility: BOGUS");
+        config.log_level = "x".to_owned();
+        assert!(config.plan().unwrap_err().starts_with("Invalid log level: X."));
+    }
+
+    #[test]
+    fn an_interface_stands_for_its_first_address() {
+        let plan = config("-iface lo").plan().unwrap();
+        assert_eq!(plan.bind.to_string(), "127.0.0.1:7946");
+        assert_eq!(plan.notices, ["Using interface 'lo' address '127.0.0.1'"]);
+        let plan = config("-iface lo -bind 127.0.0.1:7").plan().unwrap();
+        assert_eq!((plan.bind.to_string().as_str(), plan.notices.len()), ("127.0.0.1:7", 0));
     }
 
     #[test]

@@ -9,7 +9,12 @@ use std::collections::BTreeMap;
 pub(crate) struct Settings {
     pub(crate) node_name: Vec<u8>,
     pub(crate) bind: String,
+    pub(crate) interface: String,
     pub(crate) advertise: String,
+    pub(crate) discover: String,
+    pub(crate) mdns_interface: String,
+    pub(crate) mdns_disable_ipv4: bool,
+    pub(crate) mdns_disable_ipv6: bool,
     pub(crate) encrypt_key: String,
     pub(crate) keyring_file: String,
     pub(crate) event_handlers: Vec<String>,
@@ -25,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) rejoin_after_leave: bool,
     pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) tags_file: String,
+    pub(crate) enable_syslog: bool,
+    pub(crate) syslog_facility: String,
     pub(crate) retry_join: Vec<String>,
     /// Nanoseconds, as are the four durations below.
     pub(crate) retry_interval: i64,
@@ -38,12 +45,12 @@ pub(crate) struct Settings {
     pub(crate) tombstone_timeout: i64,
     pub(crate) disable_name_resolution: bool,
     pub(crate) disable_coordinates: bool,
+    pub(crate) statsite_addr: String,
+    pub(crate) statsd_addr: String,
     pub(crate) query_size_limit: i64,
     pub(crate) query_response_size_limit: i64,
     pub(crate) user_event_size_limit: i64,
     pub(crate) validate_node_names: bool,
-    /// The keys of settings that were switched on and that this release cannot honour.
-    pub(crate) unavailable: Vec<&'static str>,
 }
 
 /// Where the value of a key goes, and so of which type it must be.
@@ -57,18 +64,8 @@ pub(crate) enum Slot<'a> {
     Duration(&'a mut i64),
     List(&'a mut Vec<String>),
     Map(&'a mut BTreeMap<Vec<u8>, Vec<u8>>),
-    /// A setting that this release cannot honour: its type is checked, and that it was given is noted.
-    Unavailable(Kind, &'a mut Vec<&'static str>),
-    /// Accepted and without effect, as in the original unless another setting asks for it.
-    Ignored,
-}
-
-/// The type of a setting that this release cannot honour.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    Text,
-    Switch,
-    Table,
+    /// An object with keys of its own.
+    Object(&'static [Key], &'a mut Settings),
 }
 
 /// A configuration key and the place of its value.
@@ -85,10 +82,10 @@ const fn key(name: &'static str, slot: for<'a> fn(&'a mut Settings) -> Slot<'a>)
 pub(crate) const KEYS: [Key; 41] = [
     key("node_name", |s| Slot::Bytes(&mut s.node_name)),
     key("bind", |s| Slot::Text(&mut s.bind)),
-    key("interface", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("interface", |s| Slot::Text(&mut s.interface)),
     key("advertise", |s| Slot::Text(&mut s.advertise)),
-    key("discover", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
-    key("mdns", |s| Slot::Unavailable(Kind::Table, &mut s.unavailable)),
+    key("discover", |s| Slot::Text(&mut s.discover)),
+    key("mdns", |s| Slot::Object(&MDNS_KEYS, s)),
     key("encrypt_key", |s| Slot::Text(&mut s.encrypt_key)),
     key("keyring_file", |s| Slot::Text(&mut s.keyring_file)),
     key("event_handlers", |s| Slot::List(&mut s.event_handlers)),
@@ -104,8 +101,8 @@ pub(crate) const KEYS: [Key; 41] = [
     key("rejoin_after_leave", |s| Slot::Switch(&mut s.rejoin_after_leave)),
     key("tags", |s| Slot::Map(&mut s.tags)),
     key("tags_file", |s| Slot::Text(&mut s.tags_file)),
-    key("enable_syslog", |s| Slot::Unavailable(Kind::Switch, &mut s.unavailable)),
-    key("syslog_facility", |_| Slot::Ignored),
+    key("enable_syslog", |s| Slot::Switch(&mut s.enable_syslog)),
+    key("syslog_facility", |s| Slot::Text(&mut s.syslog_facility)),
     key("retry_join", |s| Slot::List(&mut s.retry_join)),
     key("retry_max_attempts", |s| Slot::Integer(&mut s.retry_max_attempts)),
     key("enable_compression", |s| Slot::OptionalSwitch(&mut s.enable_compression)),
@@ -118,10 +115,17 @@ pub(crate) const KEYS: [Key; 41] = [
     key("broadcast_timeout", |s| Slot::Duration(&mut s.broadcast_timeout)),
     key("disable_name_resolution", |s| Slot::Switch(&mut s.disable_name_resolution)),
     key("disable_coordinates", |s| Slot::Switch(&mut s.disable_coordinates)),
-    key("statsite_addr", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
-    key("statsd_addr", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("statsite_addr", |s| Slot::Text(&mut s.statsite_addr)),
+    key("statsd_addr", |s| Slot::Text(&mut s.statsd_addr)),
     key("query_size_limit", |s| Slot::Integer(&mut s.query_size_limit)),
     key("query_response_size_limit", |s| Slot::Integer(&mut s.query_response_size_limit)),
     key("user_event_size_limit", |s| Slot::Integer(&mut s.user_event_size_limit)),
     key("validate_node_names", |s| Slot::Switch(&mut s.validate_node_names)),
+];
+
+/// The keys of the object `mdns`.
+const MDNS_KEYS: [Key; 3] = [
+    key("interface", |s| Slot::Text(&mut s.mdns_interface)),
+    key("disable_ipv4", |s| Slot::Switch(&mut s.mdns_disable_ipv4)),
+    key("disable_ipv6", |s| Slot::Switch(&mut s.mdns_disable_ipv6)),
 ];

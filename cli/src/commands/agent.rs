@@ -11,7 +11,8 @@ use villein_core::config::{Coalesce, RetryJoin, SnapshotConfig};
 use villein_core::limits;
 use villein_core::types::{GossipAddr, JoinTarget, Name, Versions};
 use villein_runtime_mio::{
-    Agent, AgentOptions, Exit, FileOptions, KeptFile, LiveOptions, Reload, Reloader, die_of_broken_pipe,
+    Agent, AgentOptions, Exit, FileOptions, KeptFile, LiveOptions, MdnsOptions, Reload, Reloader, TelemetryOptions,
+    die_of_broken_pipe,
 };
 
 use crate::agent::{
@@ -50,6 +51,9 @@ fn run(mut config: AgentConfig, words: Vec<OsString>) -> ExitCode {
         Ok(plan) => plan,
         Err(refusal) => return fail(&refusal),
     };
+    for notice in &plan.notices {
+        ui::say(format!("==> {notice}"));
+    }
     let checked = Kept::read(&config).and_then(|kept| {
         if let Some(tags) = &kept.tags {
             config.tags.clone_from(tags);
@@ -91,10 +95,14 @@ fn options(config: AgentConfig, plan: StartPlan, kept: Kept, words: Vec<OsString
         log_level: plan.log_level,
         time_zone: std::env::var("TZ").ok(),
         banner,
+        mdns: mdns(&config),
+        files: files(&config),
         replay: config.replay_on_join,
         live: live(&config),
+        syslog: plan.syslog,
+        telemetry: TelemetryOptions { statsd: config.statsd_addr, statsite: config.statsite_addr },
+        dump: Box::new(std::io::stderr()),
         signals: true,
-        files: files(&config),
         restored: kept.lines,
         reload: Some(reloader(words, kept.tags.is_some())),
         sink: Box::new(std::io::stdout()),
@@ -147,6 +155,17 @@ fn files(config: &AgentConfig) -> FileOptions {
         keyring: path(&config.keyring_file).map(|path| KeptFile { path, encode: encode_keys }),
         tags: path(&config.tags_file).map(|path| KeptFile { path, encode: encode_tags }),
     }
+}
+
+/// How other agents are found, if that is wanted.
+fn mdns(config: &AgentConfig) -> Option<MdnsOptions> {
+    let interface = [&config.mdns_interface, &config.interface].into_iter().find(|name| !name.is_empty());
+    (!config.discover.is_empty()).then(|| MdnsOptions {
+        cluster: config.discover.clone(),
+        interface: interface.cloned(),
+        ipv4: !config.mdns_disable_ipv4,
+        ipv6: !config.mdns_disable_ipv6,
+    })
 }
 
 fn targets(texts: Vec<String>) -> Vec<JoinTarget> {

@@ -120,6 +120,11 @@ impl Output {
         self.wait_until(wanted, |printed| printed.text[seen..].contains(wanted));
     }
 
+    /// Waits until `holds` is true of the whole output.
+    pub(crate) fn wait_for_text(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        self.wait_until(what, |printed| holds(&printed.text));
+    }
+
     fn wait_for_end(&self) {
         self.wait_until("the end", |printed| printed.ended);
     }

@@ -11,6 +11,7 @@ use crate::limits;
 use crate::log::Log;
 use crate::scale::suspicion_min;
 use crate::serf::{Phase, Serf};
+use crate::snapshot::Line;
 use crate::time::Time;
 use crate::timers::TimerKind;
 use crate::types::{Name, Slot};
@@ -68,7 +69,9 @@ impl Serf {
             Status::Failed => {
                 self.set_status(ctx, slot, Status::Left);
                 if let Some(member) = ctx.table.find(slot) {
-                    ctx.log(Log::MemberLeaveForced(member.name().clone(), member.identity.addr));
+                    let (name, addr) = (member.name().clone(), member.identity.addr);
+                    self.recorder.member(ctx, &Line::NotAlive(name.clone()));
+                    ctx.log(Log::MemberLeaveForced(name, addr));
                 }
                 self.emit(ctx, slot, MemberEventKind::Leave);
             }

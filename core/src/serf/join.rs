@@ -1,10 +1,11 @@
 //! Joins: by command, and again and again until somebody answers (protocol.md 1.11, 2.3; cli.md 3.7).
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +15,10 @@ use crate::event::{Event, ShutdownReason};
 use crate::io::{Host, Output, RequestId, ResolveError, ResolveId};
 use crate::limits;
 use crate::log::Log;
+use crate::rng::Purpose;
 use crate::serf::{Phase, Serf, reply};
 use crate::swim::{Exchange, ExchangeKind, Swim};
+use crate::time::nanos;
 use crate::timers::TimerKind;
 use crate::types::{JoinTarget, TargetAddr};
 
@@ -26,6 +29,10 @@ pub(super) struct Joins {
     resolves: u64,
     /// Attempts to reach the retry-join targets that have failed.
     retries: u32,
+    /// Set once a retry-join target has answered: from then on the targets are seeds, tried while none is alive.
+    standing: bool,
+    /// The addresses that the targets last had.
+    seeds: BTreeSet<Addr>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,7 +49,7 @@ struct Join {
     errors: Vec<JoinError>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Addr(#[serde(with = "crate::types::socket_addr")] SocketAddr);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +84,13 @@ impl Serf {
         }
         let Some(retry) = &ctx.config.serf.retry_join else { return };
         let (targets, replay) = (retry.targets.clone(), retry.replay);
+        if self.joins.standing {
+            if self.seed_lives(ctx) {
+                return;
+            }
+            ctx.log(Log::SeedsGone);
+        }
+        self.joins.seeds.clear();
         ctx.log(Log::RetryJoin(replay));
         self.queue_join(ctx, swim, Origin::Retry, targets, replay);
     }
@@ -110,7 +124,10 @@ impl Serf {
             if !core::mem::replace(&mut join.begun, true) {
                 ctx.log(Log::Joining(join.targets.iter().cloned().collect(), join.replay));
             }
-            if let Some(Addr(to)) = join.addrs.pop_front() {
+            if let Some(addr @ Addr(to)) = join.addrs.pop_front() {
+                if join.origin == Origin::Retry && self.joins.seeds.len() < limits::JOIN_TARGETS_MAX {
+                    self.joins.seeds.insert(addr);
+                }
                 swim.streams().open_exchange(ctx, Exchange { kind: ExchangeKind::Join, to });
                 return;
             }
@@ -157,7 +174,7 @@ impl Serf {
             }
             Ok(addrs) => {
                 // The resolver's order is kept; an address that it gives twice is contacted once.
-                let mut seen = alloc::collections::BTreeSet::new();
+                let mut seen = BTreeSet::new();
                 join.addrs.extend(addrs.iter().filter(|&&addr| seen.insert(addr)).map(|&addr| Addr(addr)));
                 let over = join.addrs.len().saturating_sub(limits::RESOLVED_MAX);
                 join.addrs.truncate(limits::RESOLVED_MAX);
@@ -199,8 +216,31 @@ impl Serf {
         }
         match origin {
             Origin::Command(id) => reply(ctx, id, Reply::Joined { contacted, errors }),
-            Origin::Retry if contacted > 0 => ctx.log(Log::JoinCompleted(contacted)),
+            Origin::Retry if contacted > 0 => {
+                self.joins.standing = true;
+                ctx.log(Log::JoinCompleted(contacted));
+                self.arm_seeds(ctx);
+            }
             Origin::Retry => self.retry_later(ctx, errors),
+        }
+    }
+
+    /// Whether a seed is a member that is not dead, or there is none but ourselves.
+    fn seed_lives(&self, ctx: &Ctx<'_>) -> bool {
+        let me = Addr(ctx.config.advertise.socket_addr());
+        let others = self.joins.seeds.iter().filter(|&&seed| seed != me).count();
+        let own = ctx.table.me();
+        let mut live = ctx.table.live().iter().filter(|&&slot| slot != own).filter_map(|&slot| ctx.table.find(slot));
+        others == 0 || live.any(|member| self.joins.seeds.contains(&Addr(member.identity.addr.socket_addr())))
+    }
+
+    /// Standing seeds (user-asks 1): while none of the retry-join targets is alive they are tried again, slowly. Without
+    /// that a node which everybody has forgotten would stay alone for ever.
+    pub(super) fn arm_seeds(&self, ctx: &mut Ctx<'_>) {
+        let Some(interval) = ctx.config.serf.retry_join.as_ref().map(|retry| retry.interval) else { return };
+        if self.joins.standing && self.phase == Phase::Alive && !self.seed_lives(ctx) {
+            let jitter = jitter(ctx, interval);
+            ctx.arm_if_idle(TimerKind::RetryJoin, ctx.now + interval + jitter);
         }
     }
 
@@ -209,6 +249,11 @@ impl Serf {
         let Some((interval, max)) = ctx.config.serf.retry_join.as_ref().map(|retry| (retry.interval, retry.max)) else {
             return;
         };
+        if self.joins.standing {
+            let jitter = jitter(ctx, interval);
+            ctx.log(Log::RetryJoinFailed(errors, interval + jitter));
+            return ctx.arm(TimerKind::RetryJoin, ctx.now + interval + jitter);
+        }
         self.joins.retries = self.joins.retries.saturating_add(1);
         if max > 0 && self.joins.retries > max {
             ctx.log(Log::RetryJoinExhausted);
@@ -218,4 +263,9 @@ impl Serf {
             ctx.arm(TimerKind::RetryJoin, ctx.now + interval);
         }
     }
+}
+
+/// Between nothing and `interval`, so that those who lost a seed together do not come back together.
+pub(super) fn jitter(ctx: &mut Ctx<'_>, interval: Duration) -> Duration {
+    Duration::from_nanos(ctx.rng.below_inclusive(Purpose::Retry, nanos(interval)))
 }

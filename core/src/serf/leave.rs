@@ -50,6 +50,8 @@ impl Serf {
             Phase::Alive => self.phase = Phase::Leaving,
         }
         ctx.timers.disarm(TimerKind::RetryJoin);
+        ctx.timers.disarm(TimerKind::SnapshotJoin);
+        self.record_leave(ctx);
         let ltime = self.clock.time();
         self.clock.increment();
         let node = ctx.config.name.clone();
@@ -104,11 +106,19 @@ impl Serf {
             }
             Some(Step::Linger) => {
                 self.phase = Phase::Left;
-                if let Some(run) = self.leave.take() {
-                    reply(ctx, run.request, Reply::Left);
-                }
+                self.end_leave(ctx);
             }
             None => (),
+        }
+    }
+
+    /// The node has left once the snapshot says so too.
+    pub(super) fn end_leave(&mut self, ctx: &mut Ctx<'_>) {
+        if self.phase == Phase::Left
+            && !self.recorder.awaits_leave()
+            && let Some(run) = self.leave.take()
+        {
+            reply(ctx, run.request, Reply::Left);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::io::{Output, PersistError, PersistId, RequestId};
 use crate::lamport::{LamportClock, LamportTime};
 use crate::limits;
 use crate::log::Log;
+use crate::snapshot::{Line, Parsed};
 use crate::swim::member::Table;
 use crate::swim::{Swim, SwimEvent};
 use crate::time::Time;
@@ -35,6 +36,7 @@ mod query;
 mod reap;
 mod reconnect;
 mod recorder;
+mod rejoin;
 mod seen;
 pub mod tags;
 mod user_event;
@@ -47,6 +49,7 @@ use keys::{KeyRuns, KeyTask};
 use leave::{BroadcastWait, LeaveRun};
 use query::{Origin, Queries};
 use recorder::Recorder;
+use rejoin::SnapshotPeers;
 use seen::Seen;
 use user_event::Fired;
 
@@ -79,6 +82,7 @@ pub(crate) struct Serf {
     /// Members that are to be forgotten once they have left, and when to look.
     prunes: BTreeMap<Slot, Time>,
     recorder: Recorder,
+    snapshot_peers: SnapshotPeers,
     /// What waits for a record to be durable.
     kept: BTreeMap<PersistId, Kept>,
 }
@@ -104,11 +108,12 @@ pub(crate) enum Phase {
 }
 
 impl Serf {
-    pub(crate) fn new(ctx: &mut Ctx<'_>) -> Self {
+    /// Makes the layer; `snapshot` is the file of an earlier life.
+    pub(crate) fn new(ctx: &mut Ctx<'_>, snapshot: Option<&Parsed>, file_bytes: usize) -> Self {
         if ctx.config.serf.retry_join.is_some() {
             ctx.arm(TimerKind::RetryJoin, ctx.now);
         }
-        Self {
+        let mut layer = Self {
             clock: LamportClock::default(),
             event_clock: LamportClock::default(),
             query_clock: LamportClock::default(),
@@ -129,8 +134,13 @@ impl Serf {
             vote: Vote::default(),
             prunes: BTreeMap::new(),
             recorder: Recorder::default(),
+            snapshot_peers: SnapshotPeers::default(),
             kept: BTreeMap::new(),
+        };
+        if let Some(parsed) = snapshot {
+            layer.recall(ctx, parsed, file_bytes);
         }
+        layer
     }
 
     /// How many members have failed and how many have left.
@@ -179,7 +189,7 @@ impl Serf {
         match self.kept.remove(&id) {
             Some(Kept::Tags(request, meta)) => self.on_tags_kept(ctx, swim, request, meta, result),
             Some(Kept::Keyring(origin, task)) => self.on_keyring_kept(ctx, swim, &origin, task, result),
-            None => self.on_snapshot_kept(ctx, swim, id, result),
+            None => self.on_snapshot_kept(ctx, id, result),
         }
     }
 
@@ -250,6 +260,7 @@ impl Serf {
             }
         }
         self.set_status(ctx, slot, status);
+        self.recorder.member(ctx, &Line::Alive(name.clone(), addr));
         ctx.log(Log::MemberJoin(name, addr));
         self.emit(ctx, slot, MemberEventKind::Join);
     }
@@ -266,14 +277,18 @@ impl Serf {
         };
         if left {
             self.set_status(ctx, slot, Status::Left);
+            self.recorder.member(ctx, &Line::NotAlive(name.clone()));
             ctx.log(Log::MemberLeave(name, addr));
             self.emit(ctx, slot, MemberEventKind::Leave);
         } else {
             self.set_status(ctx, slot, Status::Failed);
+            self.recorder.member(ctx, &Line::NotAlive(name.clone()));
+            self.recorder.member(ctx, &Line::Failed(name.clone(), addr));
             ctx.log(Log::MemberFailed(name, addr));
             self.emit(ctx, slot, MemberEventKind::Failed);
             self.arm_reconnect(ctx);
         }
+        self.arm_seeds(ctx);
     }
 
     /// Changes a status and keeps the lists in step.
@@ -327,10 +342,12 @@ impl Serf {
     }
 
     fn rejoin(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId) {
-        if self.phase != Phase::Left {
+        // A leave whose record is not durable yet is not over.
+        if self.phase != Phase::Left || self.leave.is_some() {
             return reply(ctx, id, Reply::Failed(CommandError::NotLeft));
         }
         self.phase = Phase::Alive;
+        self.recorder.resume();
         swim.rejoin(ctx);
         for event in swim.take_events() {
             self.on_swim_event(ctx, swim, event);

@@ -9,6 +9,7 @@ use crate::limits;
 use crate::log::Log;
 use crate::serf::Serf;
 use crate::serf::intent::BufferedIntent;
+use crate::snapshot::Line;
 use crate::time::Time;
 use crate::timers::TimerKind;
 use crate::types::Slot;
@@ -62,12 +63,14 @@ impl Serf {
         let Some(member) = ctx.table.find(slot) else { return };
         let (name, addr, ltime) = (member.name().clone(), member.identity.addr, member.status_ltime);
         ctx.log(if pruned { Log::MemberReapForced(name.clone(), addr) } else { Log::MemberReap(name.clone()) });
+        self.recorder.member(ctx, &Line::NotAlive(name.clone()));
+        self.snapshot_peers.forget(&name);
+        ctx.coordinates.forget(slot);
+        self.prunes.remove(&slot);
         if self.intents.len() < limits::INTENTS_BUFFERED_MAX {
             self.intents.insert(name, BufferedIntent { leave: false, ltime, arrived: ctx.now });
             self.arm_reap(ctx);
         }
-        ctx.coordinates.forget(slot);
-        self.prunes.remove(&slot);
         self.emit(ctx, slot, MemberEventKind::Reap);
         self.set_status(ctx, slot, Status::None);
         if let Some(member) = ctx.table.find_mut(slot) {

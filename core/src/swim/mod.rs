@@ -194,7 +194,7 @@ impl Swim {
 
     /// Hands out the own incarnation as a record to keep, where the configuration asks for it (U-04).
     fn persist_incarnation(&mut self, ctx: &mut Ctx<'_>) {
-        if ctx.config.persist {
+        if ctx.config.persist && ctx.config.serf.snapshot.is_none() {
             ctx.persist(Persist::Incarnation(self.incarnation));
         }
     }

@@ -63,6 +63,8 @@ pub(crate) enum ExchangeKind {
     Join,
     /// An attempt to reach a failed member.
     Reconnect,
+    /// An attempt to reach a peer of the snapshot.
+    Snapshot,
 }
 
 /// A push/pull of ours is over.
@@ -347,7 +349,7 @@ impl Role {
             Self::Ping(_) => Activity::Probe,
             Self::Exchange(exchange) => match exchange.kind {
                 ExchangeKind::Periodic => Activity::PushPull,
-                ExchangeKind::Join | ExchangeKind::Reconnect => Activity::Serf,
+                ExchangeKind::Join | ExchangeKind::Reconnect | ExchangeKind::Snapshot => Activity::Serf,
             },
         }
     }

@@ -361,7 +361,7 @@ fn addresses_of_a_name_beyond_the_bound_are_not_contacted() {
 fn one_more_force_leave_than_can_wait_is_refused() {
     let mut lone = Lone::new(|_| ());
     lone.hear(1, &[Message::Alive(alive(1, 1))]);
-    let leave = |number: usize| Command::ForceLeave { node: Name::from(format!("x{number}").as_str()) };
+    let leave = |number: usize| Command::ForceLeave { node: Name::from(format!("x{number}").as_str()), prune: false };
     for number in 0..limits::BROADCAST_WAITS_MAX {
         lone.command(leave(number));
     }

@@ -201,6 +201,11 @@ pub(super) fn show(event: &Event) -> String {
             let names: Vec<String> = members.iter().map(|member| format!("{}", member.name)).collect();
             format!("{kind} {}", names.join(","))
         }
+        Event::User(event) => {
+            let (name, payload) = (String::from_utf8_lossy(&event.name), String::from_utf8_lossy(&event.payload));
+            format!("user {} {name} {payload}", event.ltime)
+        }
+        Event::Query(query) => format!("query {} {}", query.key.ltime, String::from_utf8_lossy(&query.name)),
         Event::Shutdown(reason) => format!("shutdown {reason:?}"),
     }
 }

@@ -5,18 +5,20 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::time::Duration;
 
+use crate::coordinate::Coordinate;
 use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
 use crate::limits;
-use crate::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
+use crate::types::{GossipAddr, Incarnation, Meta, Name, QueryId, SeqNo, Versions};
 use crate::wire::native::{
     PART_OVERHEAD, decode, encode, open_packet, open_packet_with, open_stream, packet_overhead, seal_packet,
     seal_stream,
 };
 use crate::wire::{
-    Accused, Ack, Alive, Envelope, IndirectPing, Intent, Message, NodeState, Ping, PushPull, SerfMessage, SerfState,
-    StreamMessage, SwimState, WireError,
+    Accused, Ack, Alive, Envelope, EventsAt, Filter, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
+    QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, WireError,
 };
 
 const NONCE: [u8; 12] = *b"twelve bytes";
@@ -39,6 +41,30 @@ fn alive(node: &str) -> Alive {
     }
 }
 
+fn query() -> Message {
+    Message::Serf(SerfMessage::Query(Box::new(Query {
+        ltime: LamportTime(7),
+        id: QueryId(0x0102_0304),
+        origin: addr(&[127, 0, 0, 1]),
+        node: "alpha".into(),
+        filters: vec![
+            Filter::Nodes(vec!["bravo".into(), "charlie".into()]),
+            Filter::Tag { key: Box::from(*b"role"), pattern: Box::from(*b"web|db") },
+        ],
+        ack: true,
+        no_broadcast: false,
+        relay_factor: 2,
+        timeout: Duration::from_millis(3_200),
+        name: Box::from(*b"deploy"),
+        payload: Box::from(*b"now"),
+    })))
+}
+
+fn response(ack: bool, payload: &[u8]) -> QueryResponse {
+    let (ltime, id) = (LamportTime(7), QueryId(0x0102_0304));
+    QueryResponse { ltime, id, from: "bravo".into(), ack, payload: payload.into() }
+}
+
 fn messages() -> Vec<(&'static str, Message)> {
     let accused = || Accused { node: "bravo".into(), incarnation: Incarnation(u32::MAX), from: "alpha".into() };
     let intent = |prune| Intent { ltime: LamportTime(u64::MAX), node: "bravo".into(), prune };
@@ -58,13 +84,25 @@ fn messages() -> Vec<(&'static str, Message)> {
                 source: None,
             }),
         ),
-        ("ack", Message::Ack(Ack { seq: SeqNo(1), payload: Box::from(*b"\x01\x02") })),
+        ("ack", Message::Ack(Ack { seq: SeqNo(1), coordinate: Some(Coordinate::start()) })),
+        ("forwarded ack", Message::Ack(Ack { seq: SeqNo(1), coordinate: None })),
         ("nack", Message::Nack(SeqNo(2))),
         ("suspect", Message::Suspect(accused())),
         ("alive", Message::Alive(alive("alpha"))),
         ("dead", Message::Dead(accused())),
         ("leave", Message::Serf(SerfMessage::Leave(intent(true)))),
         ("join", Message::Serf(SerfMessage::Join(intent(false)))),
+        ("event", {
+            let (name, payload) = (Box::from(*b"deploy"), Box::from(*b"now"));
+            Message::Serf(SerfMessage::Event(UserEvent { ltime: LamportTime(300), name, payload, coalesce: true }))
+        }),
+        ("query", query()),
+        ("query-ack", Message::Serf(SerfMessage::Response(response(true, b"")))),
+        ("query-response", Message::Serf(SerfMessage::Response(response(false, b"done")))),
+        ("relay", {
+            let (to, node) = (addr(&[127, 0, 0, 1]), "alpha".into());
+            Message::Serf(SerfMessage::Relay(Relay { to, node, response: response(false, b"done") }))
+        }),
     ]
 }
 
@@ -79,6 +117,7 @@ fn push_pull() -> StreamMessage {
             query_ltime: LamportTime(128),
             statuses: vec![("alpha".into(), LamportTime(1)), ("bravo".into(), LamportTime(4))],
             left: vec!["bravo".into()],
+            events: vec![EventsAt { ltime: LamportTime(3), events: vec![(Box::from(*b"deploy"), Box::from(*b"now"))] }],
         },
     })
 }
@@ -231,7 +270,7 @@ impl Draw {
     }
 
     fn message(&mut self) -> Message {
-        match self.next() % 9 {
+        match self.next() % 13 {
             0 => Message::Ping(Ping { seq: SeqNo(self.small()), node: self.name(), source: self.source() }),
             1 => Message::IndirectPing(IndirectPing {
                 seq: SeqNo(self.small()),
@@ -240,17 +279,70 @@ impl Draw {
                 nack: self.coin(),
                 source: self.source(),
             }),
-            2 => Message::Ack(Ack {
-                seq: SeqNo(self.small()),
-                payload: self.bytes(0, limits::ACK_PAYLOAD_BYTES_MAX).into(),
-            }),
+            2 => Message::Ack(Ack { seq: SeqNo(self.small()), coordinate: self.coin().then(|| self.coordinate()) }),
             3 => Message::Nack(SeqNo(self.small())),
             4 => Message::Suspect(self.accused()),
             5 => Message::Alive(self.alive()),
             6 => Message::Dead(self.accused()),
             7 => Message::Serf(SerfMessage::Leave(self.intent())),
+            8 => Message::Serf(SerfMessage::Event(self.event())),
+            9 => Message::Serf(SerfMessage::Query(self.query().into())),
+            10 => Message::Serf(SerfMessage::Response(self.response())),
+            11 => {
+                let (to, node, response) = (self.addr(), self.name(), self.response());
+                Message::Serf(SerfMessage::Relay(Relay { to, node, response }))
+            }
             _ => Message::Serf(SerfMessage::Join(self.intent())),
         }
+    }
+
+    /// Numbers that single precision holds: native acks carry no more.
+    fn coordinate(&mut self) -> Coordinate {
+        let mut number = || f64::from(self.small() as f32);
+        let vec = core::array::from_fn(|_| number());
+        Coordinate { vec, error: number(), adjustment: number(), height: number() }
+    }
+
+    fn event(&mut self) -> UserEvent {
+        let ltime = LamportTime(self.number());
+        UserEvent { ltime, name: self.bytes(0, 40).into(), payload: self.bytes(0, 300).into(), coalesce: self.coin() }
+    }
+
+    fn response(&mut self) -> QueryResponse {
+        let (ltime, id) = (LamportTime(self.number()), QueryId(self.small()));
+        QueryResponse { ltime, id, from: self.name(), ack: self.coin(), payload: self.bytes(0, 300).into() }
+    }
+
+    fn query(&mut self) -> Query {
+        let filters = (0..self.next() % 4)
+            .map(|_| match self.next() % 3 {
+                0 => Filter::Nodes((0..self.next() % 4).map(|_| self.name()).collect()),
+                1 => Filter::Tag { key: self.bytes(0, 9).into(), pattern: self.bytes(0, 40).into() },
+                _ => Filter::Unreadable,
+            })
+            .collect();
+        Query {
+            ltime: LamportTime(self.number()),
+            id: QueryId(self.small()),
+            origin: self.addr(),
+            node: self.name(),
+            filters,
+            ack: self.coin(),
+            no_broadcast: self.coin(),
+            relay_factor: self.small().to_le_bytes()[0],
+            timeout: Duration::from_nanos(self.number()).min(limits::DURATION_MAX),
+            name: self.bytes(0, 40).into(),
+            payload: self.bytes(0, 300).into(),
+        }
+    }
+
+    fn events(&mut self) -> Vec<EventsAt> {
+        (1..=self.next() % 4)
+            .map(|ltime| EventsAt {
+                ltime: LamportTime(ltime),
+                events: (0..=self.next() % 3).map(|_| (self.bytes(0, 9).into(), self.bytes(0, 9).into())).collect(),
+            })
+            .collect()
     }
 
     fn push_pull(&mut self) -> StreamMessage {
@@ -264,6 +356,7 @@ impl Draw {
             query_ltime: LamportTime(self.number()),
             statuses: (0..self.next() % 5).map(|_| (self.name(), LamportTime(self.number()))).collect(),
             left: (0..self.next() % 5).map(|_| self.name()).collect(),
+            events: self.events(),
         };
         StreamMessage::PushPull(PushPull { join: self.coin(), nodes, serf })
     }
@@ -344,11 +437,20 @@ fn within_bounds(message: &Message) -> bool {
     match message {
         Message::Ping(ping) => addressee(&ping.node),
         Message::IndirectPing(ping) => addressee(&ping.node),
-        Message::Ack(ack) => ack.payload.len() <= limits::ACK_PAYLOAD_BYTES_MAX,
-        Message::Nack(_) => true,
+        Message::Ack(_) | Message::Nack(_) => true,
         Message::Suspect(accused) | Message::Dead(accused) => member(&accused.node) && member(&accused.from),
         Message::Alive(alive) => member(&alive.node) && alive.meta.as_bytes().len() <= limits::META_BYTES_ACCEPTED,
         Message::Serf(SerfMessage::Leave(intent) | SerfMessage::Join(intent)) => member(&intent.node),
+        Message::Serf(SerfMessage::Event(event)) => {
+            event.name.len() + event.payload.len() <= limits::USER_EVENT_BYTES_MAX
+        }
+        Message::Serf(SerfMessage::Query(query)) => {
+            addressee(&query.node)
+                && query.filters.len() <= limits::FILTERS_MAX
+                && query.timeout <= limits::DURATION_MAX
+        }
+        Message::Serf(SerfMessage::Response(response)) => member(&response.from),
+        Message::Serf(SerfMessage::Relay(relay)) => addressee(&relay.node) && member(&relay.response.from),
     }
 }
 
@@ -465,7 +567,15 @@ fn each_value_is_taken_at_its_bound_and_refused_beyond_it() {
     let ping = |bytes| Message::Ping(Ping { seq: SeqNo(1), node: long(bytes), source: None });
     let node = |bytes| Message::Alive(Alive { node: long(bytes), ..alive("") });
     let meta = |bytes| Message::Alive(Alive { meta: Meta::new(vec![0; bytes]), ..alive("a") });
-    let ack = |bytes| Message::Ack(Ack { seq: SeqNo(1), payload: vec![0; bytes].into() });
+    let event = |bytes| {
+        let (name, payload) = (Box::from(*b"name"), vec![0; bytes].into());
+        Message::Serf(SerfMessage::Event(UserEvent { ltime: LamportTime(1), name, payload, coalesce: false }))
+    };
+    let filters = |count| {
+        let Message::Serf(SerfMessage::Query(mut query)) = query() else { unreachable!("a query") };
+        query.filters = vec![Filter::Unreadable; count];
+        Message::Serf(SerfMessage::Query(query))
+    };
     let from = |bytes| Message::Dead(Accused { node: "a".into(), incarnation: Incarnation(1), from: long(bytes) });
     let intent =
         |bytes| Message::Serf(SerfMessage::Join(Intent { ltime: LamportTime(1), node: long(bytes), prune: false }));
@@ -482,7 +592,8 @@ fn each_value_is_taken_at_its_bound_and_refused_beyond_it() {
     check(&from, 1, limits::NAME_BYTES_MAX);
     check(&intent, 1, limits::NAME_BYTES_MAX);
     check(&meta, 0, limits::META_BYTES_ACCEPTED);
-    check(&ack, 0, limits::ACK_PAYLOAD_BYTES_MAX);
+    check(&event, 0, limits::USER_EVENT_BYTES_MAX - 4);
+    check(&filters, 0, limits::FILTERS_MAX);
 }
 
 /// A plain frame around any body.
@@ -498,14 +609,15 @@ fn counts_and_lengths_of_streams_are_bounded_before_they_are_believed() {
 
     let max = limits::PUSH_PULL_NODES_MAX;
     let left = |count: u32| {
-        let head = postcard::to_allocvec(&(2_u32, true, 0_u64, 0_u64, 0_u64, 0_u32, 0_u32, count)).expect("head");
+        let head =
+            postcard::to_allocvec(&(2_u32, true, 0_u64, 0_u64, 0_u64, 0_u32, 0_u32, count, 0_u32)).expect("head");
         plain_frame(&[head, b"\x01n".repeat(usize::try_from(count.min(max as u32 + 1)).expect("small"))].concat())
     };
     let Ok(Some(StreamMessage::PushPull(full))) = open(&left(max as u32)) else { panic!("the bound is taken") };
     assert_eq!(full.serf.left.len(), max);
     assert_eq!(open(&left(max as u32 + 1)), Err(WireError::OutOfRange));
     // Counts without entries.
-    assert_eq!(open(&plain_frame(b"\x02\x01\0\0\0\x40\0\0")), Err(WireError::Malformed));
+    assert_eq!(open(&plain_frame(b"\x02\x01\0\0\0\x40\0\0\0")), Err(WireError::Malformed));
 
     let announced = |len: usize| [&[0xb5, 1, 0], &u32::try_from(len).expect("short").to_be_bytes()[..]].concat();
     assert_eq!(open(&announced(limits::STREAM_BYTES_MAX - 7)), Ok(None));

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::config::{Lifeguard, NackTiming};
+use crate::coordinate::Coordinate;
 use crate::io::{Activity, Output, Stimulus, StreamAction};
 use crate::log::Log;
 use crate::tests::harness::{Lone, accused, addr, alive, name};
@@ -35,7 +36,7 @@ fn next_ping(lone: &mut Lone) -> (usize, SeqNo) {
 }
 
 fn ack(lone: &mut Lone, from: usize, seq: SeqNo) {
-    lone.hear(from, &[Message::Ack(Ack { seq, payload: [].into() })]);
+    lone.hear(from, &[Message::Ack(Ack { seq, coordinate: None })]);
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn a_helper_pings_for_the_originator_and_passes_the_ack_on_without_payload() {
     let mut lone = Lone::new(|_| ());
     let seq = ask(&mut lone);
     ack(&mut lone, 2, seq);
-    let forwarded = Message::Ack(Ack { seq: SeqNo(77), payload: [].into() });
+    let forwarded = Message::Ack(Ack { seq: SeqNo(77), coordinate: None });
     assert!(lone.sent().contains(&(addr(1), forwarded)));
 }
 
@@ -149,7 +150,7 @@ fn u01_a_helper_sends_its_nack_in_time_and_still_passes_a_late_ack_on() {
     assert_eq!(lone.sent().first(), Some(&(addr(1), Message::Nack(SeqNo(77)))));
     lone.wait(Duration::from_millis(200));
     ack(&mut lone, 2, seq);
-    let forwarded = Message::Ack(Ack { seq: SeqNo(77), payload: [].into() });
+    let forwarded = Message::Ack(Ack { seq: SeqNo(77), coordinate: None });
     assert!(lone.sent().contains(&(addr(1), forwarded)), "an ack after the nack still counts for the originator");
 }
 
@@ -175,7 +176,7 @@ fn a_ping_for_another_name_is_not_answered() {
     lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(5), node: name(9), source: None })]);
     assert!(lone.sent().is_empty());
     lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(5), node: name(0), source: Some(GossipAddr::from(addr(3))) })]);
-    let ack = Message::Ack(Ack { seq: SeqNo(5), payload: [].into() });
+    let ack = Message::Ack(Ack { seq: SeqNo(5), coordinate: Some(Coordinate::start()) });
     assert_eq!(lone.sent().first(), Some(&(addr(3), ack)), "to the stated source");
 }
 

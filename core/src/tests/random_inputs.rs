@@ -4,16 +4,19 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::Config;
-use crate::command::Command;
-use crate::config::{Coalesce, Profile, RetryJoin};
+use crate::command::{Command, KeyRequest, Question};
+use crate::config::{Coalesce, Profile, RetryJoin, SnapshotConfig};
+use crate::coordinate::Coordinate;
+use crate::event::{Event, QueryKey};
 use crate::io::{
-    Activity, Input, Output, PersistId, RequestId, ResolveError, ResolveId, Saved, Stimulus, StreamAction, StreamError,
-    StreamEvent, StreamId,
+    Activity, Input, Output, PersistError, PersistId, RequestId, ResolveError, ResolveId, Saved, Stimulus,
+    StreamAction, StreamError, StreamEvent, StreamId,
 };
 use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
@@ -21,13 +24,13 @@ use crate::node::Node;
 use crate::rng::{Purpose, Rng, Seed};
 use crate::tests::harness::{accused, addr, alive, config, name, show};
 use crate::time::Time;
-use crate::types::{GossipAddr, JoinTarget, Meta, SeqNo, Versions};
+use crate::types::{GossipAddr, JoinTarget, Meta, QueryId, SeqNo, Tags, Versions};
 use crate::wire::{
-    Ack, Envelope, IndirectPing, Intent, Message, NodeState, Ping, PushPull, SerfMessage, SerfState, StreamMessage,
-    SwimState, native,
+    Ack, Envelope, EventsAt, Filter, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query, QueryResponse,
+    Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, native,
 };
 
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 500;
 const STEPS: usize = 300;
 /// Few names, so that messages meet.
 const NAMES: usize = 8;
@@ -41,7 +44,7 @@ enum Given {
     Bytes(StreamId, Box<[u8]>),
     Stream(StreamId, StreamEvent<'static>),
     Resolved(ResolveId, Result<Box<[SocketAddr]>, ResolveError>),
-    Persisted(PersistId),
+    Persisted(PersistId, Result<(), PersistError>),
     Stalled(Activity),
     Resumed(Activity),
     Entropy([u8; 32]),
@@ -57,7 +60,7 @@ impl Given {
             Self::Bytes(id, _) => Stimulus::Stream { id, event: StreamEvent::Bytes(self.bytes()) },
             Self::Stream(id, event) => Stimulus::Stream { id, event },
             Self::Resolved(id, result) => Stimulus::Resolved { id, result },
-            Self::Persisted(id) => Stimulus::Persisted { id, result: Ok(()) },
+            Self::Persisted(id, result) => Stimulus::Persisted { id, result },
             Self::Stalled(activity) => Stimulus::Stalled { activity },
             Self::Resumed(activity) => Stimulus::Resumed { activity },
             Self::Entropy(bytes) => Stimulus::Entropy { bytes },
@@ -98,6 +101,8 @@ struct World {
     open: BTreeMap<StreamId, bool>,
     resolving: BTreeSet<ResolveId>,
     unanswered: BTreeSet<RequestId>,
+    keeping: BTreeSet<PersistId>,
+    asked: Vec<QueryKey>,
     /// The beginnings of log lines and events.
     seen: BTreeSet<String>,
 }
@@ -122,6 +127,10 @@ fn configured(seed: u64) -> Config {
             replay: false,
         });
     }
+    if seed.is_multiple_of(3) {
+        config.serf.snapshot = Some(SnapshotConfig { rejoin_after_leave: seed.is_multiple_of(2) });
+    }
+    (config.serf.keyring_file, config.serf.tags_file) = (seed.is_multiple_of(8), seed.is_multiple_of(9));
     // Members are forgotten within a run.
     config.serf.reconnect_timeout = Duration::from_secs(60);
     config.serf.tombstone_timeout = Duration::from_secs(40);
@@ -152,6 +161,8 @@ impl World {
             open: BTreeMap::new(),
             resolving: BTreeSet::new(),
             unanswered: BTreeSet::new(),
+            keeping: BTreeSet::new(),
+            asked: Vec::new(),
             seen: BTreeSet::new(),
         }
     }
@@ -201,21 +212,84 @@ impl World {
     }
 
     fn message(&mut self) -> Message {
-        match self.below(9) {
+        match self.below(14) {
             0 => Message::Ping(self.ping()),
             1 => {
                 let Ping { seq, node, source } = self.ping();
                 let target = GossipAddr::from(addr(self.below(NAMES)));
                 Message::IndirectPing(IndirectPing { seq, node, target, nack: self.one_in(2), source })
             }
-            2 => Message::Ack(Ack { seq: SeqNo(self.below(40) as u32), payload: Box::default() }),
+            2 => {
+                let mut coordinate = self.one_in(2).then(Coordinate::start);
+                if let Some(coordinate) = &mut coordinate {
+                    coordinate.vec[0] = [0.0, 0.01, -3.0, f64::NAN, 1e30][self.below(5)];
+                }
+                Message::Ack(Ack { seq: SeqNo(self.below(40) as u32), coordinate })
+            }
             3 => Message::Nack(SeqNo(self.below(40) as u32)),
             4 => Message::Suspect(self.accused()),
             5 => Message::Dead(self.accused()),
             6 => Message::Serf(SerfMessage::Leave(self.intent())),
             7 => Message::Serf(SerfMessage::Join(self.intent())),
+            8 | 9 => Message::Serf(SerfMessage::Event(self.event())),
+            10 | 11 => Message::Serf(SerfMessage::Query(self.query().into())),
+            12 => Message::Serf(SerfMessage::Response(self.response())),
+            13 => {
+                let (to, node) = (self.below(NAMES), self.below(NAMES));
+                let relay = Relay { to: GossipAddr::from(addr(to)), node: name(node), response: self.response() };
+                Message::Serf(SerfMessage::Relay(relay))
+            }
             _ => Message::Alive(self.alive()),
         }
+    }
+
+    fn event(&mut self) -> UserEvent {
+        let ltime = LamportTime(self.below(600) as u64);
+        let (name, payload) = (self.small().to_be_bytes().into(), self.small().to_be_bytes().into());
+        UserEvent { ltime, name, payload, coalesce: self.one_in(2) }
+    }
+
+    fn query(&mut self) -> Query {
+        let names: [&[u8]; 7] = [
+            b"deploy",
+            b"_serf_ping",
+            b"_serf_conflict",
+            b"_serf_install-key",
+            b"_serf_use-key",
+            b"_serf_remove-key",
+            b"_serf_list-keys",
+        ];
+        let filters = (0..self.below(3))
+            .map(|_| match self.below(4) {
+                0 => Filter::Nodes([name(self.below(NAMES))].into()),
+                1 => Filter::Tag { key: b"k"[..].into(), pattern: [&b"a|b"[..], b"("][self.below(2)].into() },
+                2 => Filter::Unreadable,
+                _ => Filter::Tag { key: b"k"[..].into(), pattern: b""[..].into() },
+            })
+            .collect();
+        let key = [&b"\x07\x81\xa3Key\xb0aaaaaaaaaaaaaaaa"[..], b"n1", b"\x07\x81\xa3Key\xa1a", b"\x07\xc1"];
+        Query {
+            ltime: LamportTime(self.below(600) as u64),
+            id: QueryId(self.small()),
+            origin: GossipAddr::from(addr(self.below(NAMES))),
+            node: name(self.below(NAMES)),
+            filters,
+            ack: self.one_in(2),
+            no_broadcast: self.one_in(4),
+            relay_factor: self.small() as u8,
+            timeout: Duration::from_secs(self.below(9) as u64),
+            name: names[self.below(names.len())].into(),
+            payload: key[self.below(key.len())].into(),
+        }
+    }
+
+    /// Mostly a word on a query that runs.
+    fn response(&mut self) -> QueryResponse {
+        let ltime = LamportTime(self.node.stats().query_time.0.saturating_sub(self.below(3) as u64));
+        let id = QueryId(self.small());
+        let payload = [&b"yes"[..], b"\x08\x81\xa6Result\xc3", b"\x06\xc0"];
+        let payload = payload[self.below(payload.len())].into();
+        QueryResponse { ltime, id, from: name(self.below(NAMES)), ack: self.one_in(2), payload }
     }
 
     fn push_pull(&mut self) -> PushPull {
@@ -226,7 +300,12 @@ impl World {
         let statuses: Vec<_> = (0..self.below(5)).map(|_| self.intent()).map(|said| (said.node, said.ltime)).collect();
         let left = statuses.iter().filter(|_| self.one_in(3)).map(|(node, _)| node.clone()).collect();
         let [ltime, event_ltime, query_ltime] = [(); 3].map(|()| LamportTime(self.below(30) as u64));
-        PushPull { join: self.one_in(2), nodes, serf: SerfState { ltime, event_ltime, query_ltime, statuses, left } }
+        let events = (0..self.below(4))
+            .map(|_| self.event())
+            .map(|event| EventsAt { ltime: event.ltime, events: [(event.name, event.payload)].into() })
+            .collect();
+        let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left, events };
+        PushPull { join: self.one_in(2), nodes, serf }
     }
 
     fn damage(&mut self, bytes: &mut [u8]) {
@@ -290,10 +369,40 @@ impl World {
     fn command(&mut self) -> Given {
         self.requests += 1;
         let id = RequestId(self.requests);
-        let command = match self.below(8) {
+        let command = match self.below(22) {
             0 => Command::Leave,
             1 | 2 => Command::Rejoin,
-            3 | 4 => Command::ForceLeave { node: name(self.below(NAMES + 2)) },
+            3 | 4 => Command::ForceLeave { node: name(self.below(NAMES + 2)), prune: self.one_in(2) },
+            5 | 6 => {
+                let UserEvent { name, payload, coalesce, .. } = self.event();
+                Command::UserEvent { name, payload, coalesce }
+            }
+            7..10 => {
+                let Query { filters, ack, relay_factor, timeout, name, payload, .. } = self.query();
+                let timeout = self.one_in(2).then_some(timeout);
+                Command::Query(Box::new(Question { name, payload, filters, ack, relay_factor, timeout }))
+            }
+            10 | 18..22 => {
+                let query = match self.asked.last().copied() {
+                    Some(key) if !self.one_in(4) => key,
+                    _ => QueryKey { ltime: LamportTime(self.below(30) as u64), id: QueryId(self.small()) },
+                };
+                Command::Respond { query, payload: b"yes"[..].into() }
+            }
+            11 => {
+                let set = [(b"k".to_vec(), vec![b'a'; self.below(600)])].into();
+                Command::SetTags { set, delete: [b"k".to_vec()].into() }
+            }
+            12 => Command::ReplaceTags(Tags::new()),
+            13 | 14 => {
+                let key = [self.small() as u8; 16];
+                Command::Key(match self.below(4) {
+                    0 => KeyRequest::Install(key.into()),
+                    1 => KeyRequest::Use(key.into()),
+                    2 => KeyRequest::Remove(key.into()),
+                    _ => KeyRequest::List,
+                })
+            }
             _ => {
                 let texts = ["one.example", "10.0.0.1", "10.0.0.2:7946", "1:2:3", "two.example:99", "x:port"];
                 let targets = (0..self.below(4)).map(|_| JoinTarget::from(texts[self.below(texts.len())])).collect();
@@ -322,7 +431,12 @@ impl World {
             31 => Given::Stalled(activity),
             32..34 => Given::Resumed(activity),
             34 => Given::SendFailed(addr(self.below(NAMES)), activity),
-            35 => Given::Persisted(PersistId(self.below(9) as u64)),
+            35 => {
+                let kept = if self.one_in(4) { None } else { self.keeping.pop_first() };
+                let id = kept.unwrap_or_else(|| PersistId(1_000_000));
+                let result = if self.one_in(4) { Err(PersistError("disk full".into())) } else { Ok(()) };
+                Given::Persisted(id, result)
+            }
             36 => Given::Entropy([self.small() as u8; 32]),
             _ => Given::Tick,
         }
@@ -383,10 +497,21 @@ impl World {
             Output::Stream { id, action: StreamAction::Finish | StreamAction::Abort, .. } => {
                 assert!(self.open.remove(&id).is_some(), "{}: {id:?} is not open", context());
             }
-            Output::Reply { id, .. } => assert!(self.unanswered.remove(&id), "{}: nobody waits for {id:?}", context()),
+            Output::Reply { id, reply } => {
+                use crate::command::Reply::{QueryAck, QueryResponse, QueryStarted};
+                let more = matches!(*reply, QueryStarted | QueryAck { .. } | QueryResponse { .. });
+                let waited = if more { self.unanswered.contains(&id) } else { self.unanswered.remove(&id) };
+                assert!(waited, "{}: nobody waits for {id:?}, {reply:?}", context());
+                self.seen.insert(first_words(&format!("{reply:?}"), 1));
+            }
             Output::Resolve { id, .. } => assert!(self.resolving.insert(id), "{}: {id:?} twice", context()),
-            Output::Persist { .. } => (),
-            Output::Event(event) => _ = self.seen.insert(first_words(&show(&event), 1)),
+            Output::Persist { id, .. } => assert!(self.keeping.insert(id), "{}: {id:?} twice", context()),
+            Output::Event(event) => {
+                if let Event::Query(query) = &*event {
+                    self.asked.push(query.key);
+                }
+                self.seen.insert(first_words(&show(&event), 1));
+            }
             Output::Log(log) => _ = self.seen.insert(first_words(&format!("{log}"), 2)),
         }
     }
@@ -408,6 +533,8 @@ impl World {
             }
             if let Some(&id) = self.resolving.first() {
                 self.give(&Given::Resolved(id, Ok(Box::default())));
+            } else if let Some(id) = self.keeping.pop_first() {
+                self.give(&Given::Persisted(id, Ok(())));
             } else if let Some(id) = self.open.keys().copied().find(|id| id.is_ours()) {
                 self.give(&Given::Stream(id, StreamEvent::Failed(StreamError::Refused)));
             } else {
@@ -415,7 +542,7 @@ impl World {
                 self.give(&Given::Tick);
             }
         }
-        panic!("seed {}: {:?} were never answered", self.seed, self.unanswered);
+        panic!("seed {}: {:?} were never answered, next {:?}", self.seed, self.unanswered, self.node.next_deadline());
     }
 }
 
@@ -437,6 +564,14 @@ fn the_contract_holds_whatever_comes() {
     }
     for fact in [
         "agent: joined:",
+        "Failed(AlreadyResponded)",
+        "Failed(NotKept(\"disk",
+        "Failed(PastDeadline)",
+        "Keys(KeyOutcome",
+        "QueryDone",
+        "QueryResponse",
+        "Responded",
+        "TagsSet",
         "agent: maximum",
         "member-failed",
         "member-join",

@@ -109,7 +109,7 @@ fn a_force_leave_makes_a_failed_member_left_everywhere() {
     let mut cluster = Cluster::joined(4, |_| ());
     cluster.crash(3);
     cluster.run(15 * SECOND);
-    let id = cluster.command(0, Command::ForceLeave { node: name(3) });
+    let id = cluster.command(0, Command::ForceLeave { node: name(3), prune: false });
     cluster.run(5 * SECOND);
     assert_eq!(cluster.replies.get(&(0, id)), Some(&Reply::ForceLeft));
     for number in 0..3 {
@@ -120,8 +120,8 @@ fn a_force_leave_makes_a_failed_member_left_everywhere() {
 #[test]
 fn a_force_leave_of_a_live_or_unknown_member_is_no_error() {
     let mut cluster = Cluster::joined(3, |_| ());
-    let unknown = cluster.command(0, Command::ForceLeave { node: "nobody".into() });
-    let live = cluster.command(0, Command::ForceLeave { node: name(2) });
+    let unknown = cluster.command(0, Command::ForceLeave { node: "nobody".into(), prune: false });
+    let live = cluster.command(0, Command::ForceLeave { node: name(2), prune: false });
     cluster.run(10 * SECOND);
     for id in [unknown, live] {
         assert_eq!(cluster.replies.get(&(0, id)), Some(&Reply::ForceLeft));
@@ -199,7 +199,7 @@ fn u36_a_forced_leave_starts_the_tombstones_time_anew() {
     });
     lone.hear(2, &[Message::Dead(accused(1, 1, 2))]);
     lone.wait(100 * SECOND);
-    lone.command(Command::ForceLeave { node: name(1) });
+    lone.command(Command::ForceLeave { node: name(1), prune: false });
     lone.wait(50 * SECOND);
     assert_eq!(lone.status(1), Some(Status::Left));
     lone.wait(30 * SECOND);

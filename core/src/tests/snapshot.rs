@@ -12,7 +12,7 @@ use crate::limits::{
 };
 use crate::log::Level;
 use crate::rng::{Purpose, Rng, Seed};
-use crate::snapshot::{Book, Line, NoticeKind, Parsed, parse};
+use crate::snapshot::{Book, Line, NoticeKind, Parsed, parse, should_compact};
 use crate::types::{GossipAddr, Incarnation, Name};
 
 /// What a Serf 0.9.4 agent wrote.
@@ -220,17 +220,17 @@ fn failed_members_beyond_the_bound_are_counted() {
 #[test]
 fn a_file_is_compacted_at_128_kib_or_twice_128_bytes_a_node() {
     let mut book = Book::new(false);
-    assert!(!book.should_compact(128 << 10, 0));
-    assert!(book.should_compact((128 << 10) + 1, 0));
+    assert!(!should_compact(book.alive().len() + book.failed().len(), 128 << 10, 0));
+    assert!(should_compact(book.alive().len() + book.failed().len(), (128 << 10) + 1, 0));
     for number in 0..600 {
         let line = if number % 2 == 0 { alive } else { failed };
         book.apply(&line(&number.to_string(), "127.0.0.1:1"));
     }
-    assert!(!book.should_compact(600 * 256, 0));
-    assert!(book.should_compact(600 * 256 + 1, 0));
+    assert!(!should_compact(book.alive().len() + book.failed().len(), 600 * 256, 0));
+    assert!(should_compact(book.alive().len() + book.failed().len(), 600 * 256 + 1, 0));
     // Names are so long that the compacted file is beyond the bound already.
-    assert!(!book.should_compact(600 * 256 + 1, 600 * 256));
-    assert!(book.should_compact(600 * 512 + 1, 600 * 256));
+    assert!(!should_compact(book.alive().len() + book.failed().len(), 600 * 256 + 1, 600 * 256));
+    assert!(should_compact(book.alive().len() + book.failed().len(), 600 * 512 + 1, 600 * 256));
 }
 
 struct Generator(Rng);

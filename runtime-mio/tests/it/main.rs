@@ -9,3 +9,5 @@ mod queries;
 mod rpc;
 mod start;
 mod support;
+mod syslog;
+mod telemetry;

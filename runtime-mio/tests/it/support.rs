@@ -9,7 +9,9 @@ use std::time::Duration;
 use villein_core::Config;
 use villein_core::config::Profile;
 use villein_core::log::Level;
-use villein_runtime_mio::{Agent, AgentOptions, Control, Controls, Exit, FileOptions, Signal, StartError};
+use villein_runtime_mio::{
+    Agent, AgentOptions, Control, Controls, Exit, FileOptions, Signal, StartError, TelemetryOptions,
+};
 
 use crate::client::Client;
 
@@ -51,6 +53,14 @@ impl Output {
         self.text().lines().map(untimed).collect()
     }
 
+    /// Waits until there is more than `seen` bytes of output, at most for `patience`.
+    pub(crate) fn grows_within(&self, seen: usize, patience: Duration) {
+        let (text, changed) = &*self.0;
+        let text = text.lock().expect("no panic");
+        let waited = changed.wait_timeout_while(text, patience, |text| text.len() == seen);
+        drop(waited.expect("no panic"));
+    }
+
     pub(crate) fn wait_for(&self, wanted: &str) {
         let (text, changed) = &*self.0;
         let text = text.lock().expect("no panic");
@@ -90,11 +100,15 @@ pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
         restored: Vec::new(),
         banner: format!("                      Node name: '{name}'"),
         start_join: Vec::new(),
+        mdns: None,
         replay: false,
         live: villein_runtime_mio::LiveOptions::default(),
         signals: false,
         reload: None,
         sink: Box::new(output.clone()),
+        telemetry: TelemetryOptions::default(),
+        dump: Box::new(io::sink()),
+        syslog: None,
     }
 }
 

@@ -1,0 +1,120 @@
+//! Networks of a test's own, where multicast disturbs nobody.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use crate::process::{Process, Program};
+
+/// A network namespace; it is gone with the process that holds it.
+struct Namespace {
+    holder: Child,
+    /// The holder ends when this is closed.
+    _held: ChildStdin,
+}
+
+impl Namespace {
+    /// `enter` are the words that start a program where the namespace is to be made.
+    fn new(enter: &[String], flags: &str) -> Result<Self, String> {
+        let mut words = enter.to_vec();
+        words.extend(["unshare", flags, "sh", "-c", "echo up; exec cat"].map(str::to_owned));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut holder = command.spawn().map_err(|error| format!("{}: {error}", words[0]))?;
+        let held = holder.stdin.take().expect("a pipe");
+        let mut line = String::new();
+        let stdout = holder.stdout.take().expect("a pipe");
+        let read = BufReader::new(stdout).read_line(&mut line);
+        let namespace = Self { holder, _held: held };
+        match read {
+            Ok(_) if line == "up\n" => Ok(namespace),
+            Ok(_) | Err(_) => Err(format!("{} says {line:?}", words.join(" "))),
+        }
+    }
+
+    /// The words that start a program in the namespace.
+    fn enter(&self) -> Vec<String> {
+        let target = self.holder.id().to_string();
+        ["nsenter", "-U", "-n", "--preserve-credentials", "-t", &target].map(str::to_owned).into()
+    }
+
+    fn command(&self, program: Command) -> Command {
+        let enter = self.enter();
+        let mut command = Command::new(&enter[0]);
+        command.args(&enter[1..]).arg(program.get_program()).args(program.get_args());
+        command.env_remove("SERF_RPC_ADDR").env_remove("SERF_RPC_AUTH");
+        command
+    }
+
+    fn run(&self, line: &str) -> Result<(), String> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]);
+        let output = self.command(shell).output().map_err(|error| format!("nsenter: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("{line}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Fails only when it has ended, which is what is wanted.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+/// Two hosts on a cable: 10.43.0.1 and 10.43.0.2, each with an interface `cable`, and one without addresses, `loose`.
+pub(crate) struct Hosts([Namespace; 2]);
+
+impl Hosts {
+    /// `None` where the machine does not permit it; that is a failure where `CI` is true.
+    pub(crate) fn new() -> Option<Self> {
+        match Self::try_new() {
+            Ok(hosts) => Some(hosts),
+            Err(reason) => {
+                assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no network namespaces: {reason}");
+                println!("skipped: no network namespaces: {reason}");
+                None
+            }
+        }
+    }
+
+    fn try_new() -> Result<Self, String> {
+        let one = Namespace::new(&[], "-rn")?;
+        let two = Namespace::new(&one.enter(), "-n")?;
+        one.run(&format!("ip link add cable type veth peer name cable netns {}", two.holder.id()))?;
+        for (namespace, ip) in [(&one, "10.43.0.1"), (&two, "10.43.0.2")] {
+            for line in [
+                "ip link set lo up",
+                &format!("ip address add {ip}/24 dev cable"),
+                // Otherwise IPv6 only works after a while, and the original gives up until the next minute.
+                "echo 0 >/proc/sys/net/ipv6/conf/cable/accept_dad",
+                "ip link set cable up",
+                "ip route add default dev cable",
+                "ip link add loose type veth peer name end",
+            ] {
+                namespace.run(line)?;
+            }
+        }
+        Ok(Self([one, two]))
+    }
+
+    /// Starts an agent on one of the hosts.
+    pub(crate) fn agent(&self, program: &Program, host: usize, name: &str, words: &[&str]) -> Process {
+        let mut line = vec!["agent", "-node", name, "-log-level=debug"];
+        line.extend(words);
+        Process::spawn(&mut self.0[host].command(program.command(&line)))
+    }
+
+    /// Runs a line of shell on one of the hosts.
+    pub(crate) fn run(&self, host: usize, line: &str) {
+        self.0[host].run(line).expect("is permitted");
+    }
+
+    /// What a command of ours prints that asks the agent on a host.
+    pub(crate) fn ask(&self, host: usize, words: &[&str]) -> String {
+        let output = self.0[host].command(Program::Ours.command(words)).output().expect("the binary starts");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}

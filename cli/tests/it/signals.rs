@@ -1,0 +1,37 @@
+//! SIGUSR1 and SIGUSR2.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::process::{Net, Process, Program};
+
+#[test]
+fn numbers_go_to_stderr_and_user_signals_never_end_an_agent() {
+    let net = Net(43);
+    let ip = net.ip(11);
+    let line = ["agent", "-node=n1", "-bind", &ip, "-rpc-addr", &format!("{ip}:7373")];
+    let mut command = Program::Ours.command(&line);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let process = Process::spawn(command.stderr(Stdio::from(writer)));
+    drop(command);
+    process.output.wait_for("[INFO] agent: Received event: member-join\n");
+    process.signal(Signal::USR2);
+    let (sender, lines) = std::sync::mpsc::sync_channel(64);
+    std::thread::spawn(move || {
+        BufReader::new(reader).lines().map(|line| line.expect("text")).try_for_each(|line| sender.send(line))
+    });
+    // A finished interval of ten seconds is needed.
+    let first = (0..100).find_map(|_| {
+        process.signal(Signal::USR1);
+        lines.recv_timeout(Duration::from_millis(200)).ok()
+    });
+    let first = first.expect("is written");
+    assert!(first.contains(" +0000 UTC][G] 'serf-agent.memberlist.health.score': 0.000"), "{first}");
+    process.signal(Signal::INT);
+    let (code, text) = process.end();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("user defined"), "{text}");
+}
