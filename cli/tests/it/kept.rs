@@ -89,3 +89,53 @@ fn a_snapshot_is_made_and_a_rejoin_without_one_is_warned_about() {
     let text = two.process.output.text();
     assert!(text.starts_with("==> Warning: 'RejoinAfterLeave' enabled without snapshot file\n==> Starting"), "{text}");
 }
+
+/// What an agent logs of its old acquaintances.
+fn rejoins(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| line.contains("re-join") || line.contains("Re-join"));
+    lines.map(|line| line.split_once("] ").map_or(line, |(_, text)| text).to_owned()).collect()
+}
+
+#[test]
+fn a_killed_agent_finds_the_others_again_by_its_snapshot() {
+    let net = Net(149);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("snapshot");
+    let path = path.to_str().expect("text");
+    let words = ["-profile=local", "-snapshot", path];
+    let two = Agent::start(net, 22, "t2", &["-profile=local"]);
+    let one = Agent::start(net, 21, "t1", &[&words[..], &["-join", &two.ip]].concat());
+    one.wait_for_members("t1 alive, t2 alive");
+    let known = format!("alive: t2 {}:7946\n", two.ip);
+    one.wait_until(
+        "the other in the snapshot",
+        |_| fs::read_to_string(path).unwrap_or_default(),
+        |text| text.contains(&known),
+    );
+    drop(one);
+
+    let one = Agent::start(net, 21, "t1", &words);
+    one.wait_for_members("t1 alive, t2 alive");
+    let node = format!("t2: {}:7946", two.ip);
+    one.process.output.wait_for(&format!("serf: Re-joined to previously known node: {node}\n"));
+    assert_eq!(
+        rejoins(&one.process.output.text()),
+        [
+            format!("serf: Attempting re-join to previously known node: {node}"),
+            format!("serf: Re-joined to previously known node: {node}"),
+        ]
+    );
+
+    one.process.signal(Signal::INT);
+    assert_eq!(one.process.end().0, Some(0));
+    assert!(fs::read_to_string(path).expect("is there").contains("leave\n"));
+    let one = Agent::start(net, 21, "t1", &words);
+    one.wait_for_members("t1 alive");
+    assert_eq!(rejoins(&one.process.output.text()), [""; 0], "who has left does not come back by itself");
+    one.process.signal(Signal::INT);
+    assert_eq!(one.process.end().0, Some(0));
+
+    let one = Agent::start(net, 21, "t1", &[&words[..], &["-rejoin"]].concat());
+    one.wait_for_members("t1 alive, t2 alive");
+    one.process.output.wait_for("[INFO] serf: Ignoring previous leave in snapshot");
+}
