@@ -1,8 +1,10 @@
-//! The driver of `villein-core` for real hosts: sockets, name resolution, signals, the RPC server, the log.
+//! The driver of `villein-core` for real hosts: sockets, name resolution, signals, files, event
+//! handlers, the RPC server, the log.
 //!
 //! One thread, one poll loop: readiness becomes one input of the core, its outputs are performed, the loop sleeps until
 //! the core's next deadline. What can block has threads that know nothing of the core: one looks up names and only
-//! lives while there is a name to look up, one finds agents by multicast DNS, one feeds each server of measurements.
+//! lives while there is a name to look up, one writes files and one waits for the script of an event handler, each only
+//! while there is one; one finds agents by multicast DNS, one feeds each server of measurements.
 //! No rule of the protocol is in this crate.
 
 #![deny(clippy::print_stdout)]

@@ -336,7 +336,8 @@ fn question(query: &rpc::Query) -> Question {
         name: query.name.as_slice().into(),
         payload: query.payload.as_deref().unwrap_or_default().into(),
         filters: nodes.into_iter().chain(tags).collect(),
-        ack: query.request_ack,
+        // Where the time is over before it begins, not even our own ack is in time.
+        ack: query.request_ack && query.timeout >= 0,
         relay_factor: query.relay_factor,
         // Zero asks for the default; a negative time is over at once.
         timeout: (query.timeout != 0).then(|| Duration::from_nanos(u64::try_from(query.timeout).unwrap_or(0))),

@@ -184,7 +184,7 @@ impl Output {
 
     /// The system says that a pipe is ready.
     pub(crate) const fn note(&mut self, pipe: u64) {
-        self.readable |= self.id == pipe;
+        self.readable |= self.id == pipe && !self.ended;
     }
 
     /// Whether there may be more that the system does not tell of.

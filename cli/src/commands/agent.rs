@@ -200,3 +200,53 @@ fn reloader(words: Vec<OsString>, has_tags_file: bool) -> Reloader {
         Err(error) => Err(vec![error.to_string()]),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(file: &str, line: &str) -> Config {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.json");
+        std::fs::write(&path, file).unwrap();
+        let mut words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        words.extend(["-config-file".into(), path.into_os_string()]);
+        let config = AgentConfig::load(&words).unwrap();
+        node_config(&config, &config.plan().unwrap())
+    }
+
+    #[test]
+    fn every_setting_reaches_the_node() {
+        let file = r#"{
+            "broadcast_timeout": "7s", "reconnect_interval": "11s", "reconnect_timeout": "12h", "tombstone_timeout": "13h",
+            "user_event_size_limit": 600, "query_size_limit": 2000, "query_response_size_limit": 3000,
+            "disable_name_resolution": true, "rejoin_after_leave": true, "tags": {"dc": "east"},
+            "retry_join": ["127.0.0.9"], "retry_interval": "5s", "retry_max_attempts": 4, "replay_on_join": true
+        }"#;
+        let node = node(file, "-node n -bind 127.0.0.1 -protocol 4 -profile wan -role web");
+        let (serf, secs) = (&node.serf, Duration::from_secs);
+        assert_eq!((node.name.as_bytes(), node.advertise.to_string().as_str()), (&b"n"[..], "127.0.0.1:7946"));
+        assert_eq!(node.versions.delegate_current(), 4);
+        assert_eq!(node.swim.probe_interval, secs(5));
+        let tags = [(&b"dc"[..], &b"east"[..]), (b"role", b"web")].map(|(key, value)| (key.to_vec(), value.to_vec()));
+        assert_eq!(node.tags, tags.into());
+        assert_eq!((serf.broadcast_timeout, serf.reconnect_interval), (secs(7), secs(11)));
+        assert_eq!((serf.reconnect_timeout, serf.tombstone_timeout), (secs(12 * 3600), secs(13 * 3600)));
+        assert_eq!((serf.user_event_bytes, serf.query_bytes, serf.query_response_bytes), (600, 2000, 3000));
+        assert!(!serf.resolve_conflicts && serf.coalesce == Some(Coalesce::AGENT));
+        assert_eq!(serf.snapshot, Some(SnapshotConfig { rejoin_after_leave: true }));
+        let targets = vec![JoinTarget::new(b"127.0.0.9".as_slice())];
+        assert_eq!(serf.retry_join, Some(RetryJoin { targets, interval: secs(5), max: 4, replay: true }));
+        assert!(node.validate().is_ok());
+    }
+
+    #[test]
+    fn values_beyond_our_bounds_do_not_stop_the_start() {
+        let file = r#"{"reconnect_timeout": "87600h", "query_size_limit": 1000000, "query_response_size_limit": -1,
+                       "user_event_size_limit": -1}"#;
+        let node = node(file, "-node n -bind 127.0.0.1");
+        assert_eq!((node.serf.query_bytes, node.serf.query_response_bytes), (limits::QUERY_BYTES_MAX, 1));
+        assert_eq!((node.serf.user_event_bytes, node.serf.reconnect_timeout), (0, limits::DURATION_MAX));
+        assert_eq!(node.validate().map_err(|error| error.to_string()), Ok(()));
+    }
+}
