@@ -18,6 +18,7 @@ pub mod config;
 pub mod coordinate;
 mod ctx;
 pub mod event;
+pub mod go_quote;
 pub mod go_regex;
 pub mod identity;
 pub mod io;

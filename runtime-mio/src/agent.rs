@@ -21,6 +21,8 @@ use villein_core::{Input, Node, Output, Saved, Seed, Stimulus, Time};
 
 use crate::address;
 use crate::clock::Clock;
+use crate::files::Files;
+use crate::handlers::Handlers;
 use crate::local_time::Zone;
 use crate::log_ring::{Journal, Sink};
 use crate::mdns::Discovery;
@@ -52,7 +54,7 @@ const CONTROLS_MAX: usize = 16;
 /// A member of a cluster on this host, with its RPC server. Made by [`Agent::start`], driven by [`Agent::run`].
 pub struct Agent {
     pub(crate) node: Node,
-    clock: Clock,
+    pub(crate) clock: Clock,
     /// Time of the last input.
     pub(crate) last: Time,
     pub(crate) poll: Poll,
@@ -62,6 +64,8 @@ pub struct Agent {
     pub(crate) telemetry: Telemetry,
     pub(crate) dump: Sink,
     pub(crate) rpc: RpcServer,
+    pub(crate) files: Files,
+    pub(crate) handlers: Handlers,
     pub(crate) journal: Journal,
     pub(crate) requests: BTreeMap<RequestId, Asker>,
     next_request: u64,
@@ -94,8 +98,8 @@ pub(crate) enum Stage {
     Running,
     /// It was told by a signal to leave, and gives up at this time.
     Leaving(Time),
-    /// It stops; whether it has left; how.
-    Stopping { left: bool, exit: Exit },
+    /// It stops; whether it has left or the log says already that it has not; how.
+    Stopping { warned: bool, exit: Exit },
 }
 
 impl Agent {
@@ -113,6 +117,13 @@ impl Agent {
             config.keys.insert(0, key);
         }
         let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
+        config.serf.keyring_file = options.files.keyring.is_some();
+        config.serf.tags_file = options.files.tags.is_some();
+        if options.files.snapshot.is_none() {
+            config.serf.snapshot = None;
+        }
+        let (files, snapshot) = Files::open(options.files, Arc::clone(&waker)).map_err(StartError::Serf)?;
         let gossip = Gossip::open(bind).map_err(|error| {
             memberlist_error(&format!("Could not set up network transport: failed to obtain an address: {error}"))
         })?;
@@ -125,13 +136,16 @@ impl Agent {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         config.trace = options.log_level == Level::Trace;
-        let node = Node::new(config, Seed::from_entropy(seed), now, Saved::default())
+        let saved = Saved { snapshot, ..Saved::default() };
+        let node = Node::new(config, Seed::from_entropy(seed), now, saved)
             .map_err(|error| StartError::Serf(error.to_string()))?;
+        for line in options.restored {
+            journal.log(Level::Info, format_args!("agent: {line}"));
+        }
         journal.log(Level::Info, format_args!("agent: Serf agent starting"));
         if in_the_clear && address::is_public(advertise.ip()) {
             journal.log(Level::Warn, format_args!("memberlist: Binding to public address without encryption!"));
         }
-        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
         let discovery = match options.mdns {
             Some(mdns) => {
                 if let Some(interface) = &mdns.interface {
@@ -155,6 +169,8 @@ impl Agent {
             telemetry: Telemetry::new(&options.telemetry, now),
             dump: options.dump,
             rpc,
+            files,
+            handlers: Handlers::new(Arc::clone(&waker)),
             journal,
             requests: BTreeMap::new(),
             next_request: 0,
@@ -211,8 +227,8 @@ impl Agent {
             if self.journal.is_broken() {
                 return Exit::BrokenPipe;
             }
-            if let Stage::Stopping { left, exit } = self.stage {
-                return self.shut_down(left, exit);
+            if let Stage::Stopping { warned, exit } = self.stage {
+                return self.shut_down(warned, exit);
             }
             if let Err(exit) = self.turn(&mut events) {
                 return exit;
@@ -247,7 +263,7 @@ impl Agent {
             && error.kind() != ErrorKind::Interrupted
         {
             self.journal.log(Level::Err, format_args!("agent: the poll loop cannot go on: {error}"));
-            self.stage = Stage::Stopping { left: false, exit: Exit::Abrupt };
+            self.stage = Stage::Stopping { warned: false, exit: Exit::Abrupt };
             return Ok(());
         }
         let now = self.clock.now();
@@ -267,6 +283,9 @@ impl Agent {
         while let Some((id, result)) = self.resolver.take() {
             self.feed(now, Stimulus::Resolved { id, result });
         }
+        while let Some((id, result)) = self.files.take() {
+            self.feed(now, Stimulus::Persisted { id, result });
+        }
         self.take_discovered();
         self.network.expire(now);
         self.mind_entropy(now);
@@ -280,6 +299,7 @@ impl Agent {
                 }
             }
         }
+        self.mind_handlers(now);
         self.mind_leave(now);
         self.serve_clients(now);
         self.telemetry.mind(now, &self.node);
@@ -302,6 +322,7 @@ impl Agent {
             core,
             self.network.deadline(now),
             self.rpc.deadline(now),
+            self.handlers.deadline(now),
             Some(self.entropy_at),
             self.telemetry.deadline(),
         ];
@@ -318,6 +339,7 @@ impl Agent {
             }
             Some(Source::RpcListener) => self.rpc.listener_ready(),
             Some(Source::Client(client)) => self.rpc.client_ready(client, readable, writable),
+            Some(Source::Script(pipe)) => self.handlers.ready(pipe),
             Some(Source::Waker | Source::Signals) | None => {}
         }
     }

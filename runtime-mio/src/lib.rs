@@ -1,15 +1,23 @@
-//! The driver of `villein-core` for real hosts: sockets, name resolution, signals, the RPC server, the log.
+//! The driver of `villein-core` for real hosts: sockets, name resolution, signals, files, event
+//! handlers, the RPC server, the log.
 //!
 //! One thread, one poll loop: readiness becomes one input of the core, its outputs are performed, the loop sleeps until
 //! the core's next deadline. What can block has threads that know nothing of the core: one looks up names and only
-//! lives while there is a name to look up, one finds agents by multicast DNS, one feeds each server of measurements.
+//! lives while there is a name to look up, one writes files and one waits for the script of an event handler, each only
+//! while there is one; one finds agents by multicast DNS, one feeds each server of measurements.
 //! No rule of the protocol is in this crate.
 
 #![deny(clippy::print_stdout)]
 
 pub mod address;
 mod agent;
+mod answers;
 mod clock;
+pub mod durable;
+mod event_script;
+mod files;
+mod handlers;
+mod invocation;
 mod lifecycle;
 mod local_time;
 mod log_ring;
@@ -20,6 +28,7 @@ mod perform;
 mod requests;
 mod resolver;
 mod rpc_server;
+mod script;
 mod signals;
 mod sockets;
 mod stats;
@@ -28,8 +37,11 @@ mod tcp;
 mod telemetry;
 mod tokens;
 mod udp;
+mod views;
 
 pub use agent::Agent;
+pub use event_script::{EventKind, EventScript, InvalidEventScript};
+pub use files::{FileOptions, KeptFile};
 pub use log_ring::Sink;
 pub use mdns::MdnsOptions;
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};

@@ -14,6 +14,8 @@ use crate::signals::Signal;
 
 /// How long a leave that a signal asked for may take.
 const LEAVE_MAX: Duration = Duration::from_secs(3);
+/// How long the disk may take for the last records, each time that it has none to tell of.
+const DISK_MAX: Duration = Duration::from_secs(5);
 
 impl Agent {
     /// A signal has come after the start-up.
@@ -54,12 +56,22 @@ impl Agent {
     /// The leave that a signal asked for is over.
     pub(crate) fn signal_left(&mut self, reply: &Reply) {
         match reply {
-            Reply::Left => self.stage = Stage::Stopping { left: true, exit: Exit::Graceful },
+            Reply::Left => self.stage = Stage::Stopping { warned: true, exit: Exit::Graceful },
             Reply::Failed(error) => {
                 self.journal.say(format_args!("==> Error: {error}"));
                 self.stop_abruptly();
             }
-            Reply::Joined { .. } | Reply::Rejoined | Reply::ForceLeft => self.stop_abruptly(),
+            Reply::Joined { .. }
+            | Reply::Rejoined
+            | Reply::ForceLeft
+            | Reply::EventSent
+            | Reply::QueryStarted
+            | Reply::QueryAck { .. }
+            | Reply::QueryResponse { .. }
+            | Reply::QueryDone
+            | Reply::Responded
+            | Reply::TagsSet
+            | Reply::Keys(_) => self.stop_abruptly(),
         }
     }
 
@@ -71,7 +83,7 @@ impl Agent {
     }
 
     pub(crate) const fn stop_abruptly(&mut self) {
-        self.stage = Stage::Stopping { left: false, exit: Exit::Abrupt };
+        self.stage = Stage::Stopping { warned: false, exit: Exit::Abrupt };
     }
 
     /// Writes what was measured. The log says if that fails; the agent is worth more than its numbers.
@@ -105,19 +117,27 @@ impl Agent {
             Ok(level) => self.journal.set_level(level),
             Err(problem) => self.journal.say(format_args!("==> {problem}")),
         }
-        if reload.tags != self.node.config().tags {
-            self.journal
-                .say(format_args!("==> Failed to update tags: tags can only be set at the start in this release"));
-        }
         self.live = reload.live;
+        if let Some(tags) = reload.tags {
+            self.command(Asker::Reload, Command::ReplaceTags(tags));
+        }
+    }
+
+    /// The tags of a reload are set, or are not.
+    pub(crate) fn tags_reloaded(&mut self, reply: &Reply) {
+        if let Reply::Failed(error) = reply {
+            self.journal.say(format_args!("==> Failed to update tags: {error}"));
+        }
     }
 
     /// Says goodbye to the clients and closes everything.
-    pub(crate) fn shut_down(mut self, left: bool, exit: Exit) -> Exit {
+    pub(crate) fn shut_down(mut self, warned: bool, exit: Exit) -> Exit {
         self.journal.log(Level::Info, format_args!("agent: requesting serf shutdown"));
-        if !left {
+        if !warned {
             self.journal.log(Level::Warn, format_args!("serf: Shutdown without a Leave"));
         }
+        // What is on its way to the disk must not be cut short by our end.
+        while self.files.wait(DISK_MAX).is_some() {}
         self.journal.log(Level::Info, format_args!("agent: shutdown complete"));
         self.close_clients();
         if self.journal.is_broken() { Exit::BrokenPipe } else { exit }

@@ -255,7 +255,17 @@ impl Agent {
                 discovery.joined(hosts, |_| true);
                 failed(format_args!("{error}"), &mut self.journal);
             }
-            Reply::Left | Reply::Rejoined | Reply::ForceLeft => discovery.joined(hosts, |_| true),
+            Reply::Left
+            | Reply::Rejoined
+            | Reply::ForceLeft
+            | Reply::EventSent
+            | Reply::QueryStarted
+            | Reply::QueryAck { .. }
+            | Reply::QueryResponse { .. }
+            | Reply::QueryDone
+            | Reply::Responded
+            | Reply::TagsSet
+            | Reply::Keys(_) => discovery.joined(hosts, |_| true),
         }
     }
 }

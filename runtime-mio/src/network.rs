@@ -95,7 +95,8 @@ impl Network {
                     self.streams.readable(id);
                 }
             }
-            Some(Source::Waker | Source::Signals | Source::RpcListener | Source::Client(_)) | None => {}
+            Some(Source::Waker | Source::Signals | Source::RpcListener | Source::Client(_) | Source::Script(_))
+            | None => {}
         }
     }
 

@@ -11,6 +11,8 @@ use villein_core::Config;
 use villein_core::log::Level;
 use villein_core::types::{JoinTarget, Tags};
 
+use crate::event_script::EventScript;
+use crate::files::FileOptions;
 use crate::log_ring::Sink;
 use crate::mdns::MdnsOptions;
 use crate::signals::Signal;
@@ -35,6 +37,10 @@ pub struct AgentOptions {
     pub log_level: Level,
     /// The value of the environment's `TZ`.
     pub time_zone: Option<String>,
+    /// The files that are kept. `config` says what was found in those of the keys and tags.
+    pub files: FileOptions,
+    /// Lines for the beginning of the log, at INFO: what was restored from files.
+    pub restored: Vec<String>,
     /// The lines below `==> Serf agent running!`, without a line break at the end.
     pub banner: String,
     /// Whom to join before the log is put out; the agent stops if nobody is reached.
@@ -67,8 +73,8 @@ pub struct LiveOptions {
     pub leave_on_terminate: bool,
     /// Whether SIGINT does not leave the cluster.
     pub skip_leave_on_interrupt: bool,
-    /// The event handlers, as filter and script (cli.md 4.1). In this release they are shown and not run.
-    pub event_handlers: Vec<(String, String)>,
+    /// The event handlers, in the order in which they run (cli.md 4).
+    pub event_handlers: Vec<EventScript>,
 }
 
 /// Reads the configuration again.
@@ -84,8 +90,8 @@ pub struct Reload {
     pub warnings: Vec<String>,
     /// The new level, or the message about a bad one; then the old level stays.
     pub log_level: Result<Level, String>,
-    /// The configured tags. In this release they are only compared, and a change is refused with a message.
-    pub tags: Tags,
+    /// The configured tags, which replace those of the node; `None`: a tags file has the say.
+    pub tags: Option<Tags>,
     /// Everything else that is taken over.
     pub live: LiveOptions,
 }

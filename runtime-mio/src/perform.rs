@@ -58,9 +58,8 @@ impl Agent {
             Output::Resolve { id, host } => {
                 self.resolver.ask(id, host).err().map(|error| Answer::Unresolved(id, error))
             }
-            Output::Persist { id, record: _ } => {
-                let error = PersistError("the agent has no file to keep it in".to_owned());
-                Some(Answer::NotPersisted(id, error))
+            Output::Persist { id, record } => {
+                self.files.keep(id, *record).err().map(|error| Answer::NotPersisted(id, error))
             }
             Output::Event(event) => {
                 self.happened(&event);
@@ -79,25 +78,51 @@ impl Agent {
     }
 
     fn happened(&mut self, event: &Event) {
+        self.measure_event(event);
         match event {
-            Event::Members { kind, members } => {
+            Event::Members { kind, members: _ } => {
                 self.journal.log(Level::Info, format_args!("agent: Received event: {kind}"));
-                self.measure_members(*kind, members.len());
-                self.publish(*kind, members);
             }
-            Event::Shutdown(ShutdownReason::RetryJoinExhausted) => {
-                self.stage = Stage::Stopping { left: false, exit: Exit::Abrupt };
+            Event::User(event) => {
+                let name = String::from_utf8_lossy(&event.name);
+                self.journal.log(Level::Info, format_args!("agent: Received event: user-event: {name}"));
             }
+            Event::Query(query) => {
+                let name = String::from_utf8_lossy(&query.name);
+                self.journal.log(Level::Info, format_args!("agent: Received event: query: {name}"));
+            }
+            Event::Shutdown(reason) => return self.must_stop(*reason),
         }
+        self.publish(event);
+        self.handle_event(event);
+    }
+
+    /// The node must not go on (cli.md 3.5: the loser of a name conflict ends with 0).
+    fn must_stop(&mut self, reason: ShutdownReason) {
+        self.stage = match reason {
+            ShutdownReason::RetryJoinExhausted => Stage::Stopping { warned: false, exit: Exit::Abrupt },
+            ShutdownReason::NameConflict => {
+                self.journal.log(Level::Warn, format_args!("serf: Shutdown without a Leave"));
+                self.journal.log(Level::Warn, format_args!("agent: Serf shutdown detected, quitting"));
+                Stage::Stopping { warned: true, exit: Exit::Graceful }
+            }
+        };
     }
 
     fn replied(&mut self, id: RequestId, reply: Reply) {
-        match self.requests.remove(&id) {
-            Some(Asker::Start) => self.start_joined(reply),
-            Some(Asker::Signal) => self.signal_left(&reply),
-            Some(Asker::Discovery(hosts)) => self.discovered_joined(&hosts, &reply),
-            Some(Asker::Client(ticket)) => self.answer_client(&ticket, reply),
-            None => {}
+        let Some(asker) = self.requests.remove(&id) else { return };
+        // Everything else is the one answer to its command.
+        let goes_on = matches!(reply, Reply::QueryStarted | Reply::QueryAck { .. } | Reply::QueryResponse { .. });
+        match &asker {
+            Asker::Start => self.start_joined(reply),
+            Asker::Signal => self.signal_left(&reply),
+            Asker::Client(ticket) => self.answer_client(ticket, reply),
+            Asker::Reload => self.tags_reloaded(&reply),
+            Asker::Discovery(hosts) => self.discovered_joined(hosts, &reply),
+            Asker::Handler(query) => self.handler_answered(query, &reply),
+        }
+        if goes_on {
+            self.requests.insert(id, asker);
         }
     }
 
@@ -110,7 +135,17 @@ impl Agent {
                 self.open_gate();
             }
             Reply::Failed(error) => self.refuse_start(format_args!("{error}")),
-            Reply::Left | Reply::Rejoined | Reply::ForceLeft => {
+            Reply::Left
+            | Reply::Rejoined
+            | Reply::ForceLeft
+            | Reply::EventSent
+            | Reply::QueryStarted
+            | Reply::QueryAck { .. }
+            | Reply::QueryResponse { .. }
+            | Reply::QueryDone
+            | Reply::Responded
+            | Reply::TagsSet
+            | Reply::Keys(_) => {
                 self.refuse_start(format_args!("the join was answered with {reply:?}"));
             }
         }
@@ -118,6 +153,6 @@ impl Agent {
 
     fn refuse_start(&mut self, problem: std::fmt::Arguments<'_>) {
         self.journal.say(format_args!("==> {problem}"));
-        self.stage = Stage::Stopping { left: false, exit: Exit::Abrupt };
+        self.stage = Stage::Stopping { warned: false, exit: Exit::Abrupt };
     }
 }

@@ -6,22 +6,21 @@ use std::time::Duration;
 
 use mio::Events;
 use villein_core::Time;
-use villein_core::command::{Command, JoinErrors, Reply};
-use villein_core::event::{MemberEventKind, MemberInfo};
+use villein_core::command::{Command, KeyRequest, Question};
+use villein_core::event::MemberInfo;
+use villein_core::go_quote::GoQuoted;
 use villein_core::go_regex::{self, GoRegex, GoRegexError};
+use villein_core::keyring::decode_base64;
 use villein_core::limits;
 use villein_core::log::Level;
-use villein_core::node::MemberView;
-use villein_core::rpc::{self, Body, CloseReason, Request, SessionAction, StreamEvent};
+use villein_core::rpc::{self, Body, CloseReason, KeyOperation, Request, SessionAction};
 use villein_core::types::{JoinTarget, Name};
+use villein_core::wire;
 
-use crate::agent::{Agent, Stage};
-use crate::options::Exit;
+use crate::agent::Agent;
 use crate::rpc_server::Input;
-use crate::stats;
+use crate::{stats, views};
 
-/// Commands of upstream that this release does not have.
-const MISSING: &str = "not available in this release";
 /// Requests of one client in one turn.
 const ACTIONS_PER_TURN: usize = 32;
 /// How long clients may take to read their last records when the agent ends.
@@ -34,6 +33,10 @@ pub(crate) enum Asker {
     Start,
     /// A signal, for its leave.
     Signal,
+    /// A reload, for its tags.
+    Reload,
+    /// An event handler's script, for its answer to the query of that name.
+    Handler(String),
     /// The search for other agents, for the join of what it found.
     Discovery(Vec<SocketAddr>),
     /// An RPC client.
@@ -43,8 +46,28 @@ pub(crate) enum Asker {
 /// A client's request that is under way.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    client: u64,
-    request: Request,
+    pub(crate) client: u64,
+    /// The number of the request, which records of a query carry.
+    pub(crate) seq: u64,
+    pub(crate) request: Request,
+}
+
+/// What a request needs.
+enum Plan {
+    /// A command of the core.
+    Command(Box<Command>),
+    /// A leave, after which the agent ends.
+    Leave,
+    /// Nothing but this answer.
+    Reply(rpc::Reply),
+    /// The end of the connection.
+    Close,
+}
+
+impl Plan {
+    fn command(command: Command) -> Self {
+        Self::Command(Box::new(command))
+    }
 }
 
 impl Agent {
@@ -120,96 +143,133 @@ impl Agent {
     }
 
     fn serve(&mut self, id: u64, request: Request, now: Time) {
-        let reply = match &request {
-            Request::Join { existing, .. } if existing.is_empty() => rpc::Reply::with(Body::Joined(0)),
-            Request::Join { existing, .. } if existing.len() > limits::JOIN_TARGETS_MAX => {
-                let problem = format!("{} addresses: at most {} are joined at once", existing.len(), limits::JOIN_TARGETS_MAX);
-                rpc::Reply::error(&request, problem)
-            }
-            Request::Join { existing, replay } => {
-                let targets = existing.iter().map(|target| JoinTarget::new(target.as_slice())).collect();
-                let command = Command::Join { targets, replay: *replay };
-                return self.command_for(id, request, command);
-            }
-            Request::Leave => {
+        let reply = match self.plan(id, &request) {
+            Plan::Command(command) => return self.command_for(id, request, *command),
+            Plan::Leave => {
                 self.journal.log(Level::Info, format_args!("agent.ipc: Graceful leave triggered"));
-                return self.leave(Asker::Client(Box::new(Ticket { client: id, request })));
+                let ticket = self.ticket(id, request);
+                return self.leave(Asker::Client(ticket));
             }
-            Request::ForceLeave { node, prune } => {
-                let node = Name::new(node.as_slice());
-                if !*prune {
-                    self.journal.log(Level::Info, format_args!("agent: Force leaving node: {node}"));
-                    return self.command_for(id, request, Command::ForceLeave { node });
-                }
-                self.journal.log(Level::Info, format_args!("agent: Force leaving node (prune): {node}"));
-                if self.node.member(&node).is_some() { rpc::Reply::error(&request, MISSING) } else { rpc::Reply::ok() }
-            }
-            Request::Members => rpc::Reply::with(Body::Members(self.node.members().iter().map(view).collect())),
-            Request::MembersFiltered { tags, status, name } => match Filter::new(tags, status, name) {
-                Ok(filter) => {
-                    let members = self.node.members();
-                    let matching = members.iter().filter(|member| filter.matches(&member.info));
-                    rpc::Reply::with(Body::Members(matching.map(view).collect()))
-                }
-                Err(error) => {
-                    let problem = format_args!("Failed to evaluate request: Failed to compile regex: {error}");
-                    self.journal.log(Level::Err, format_args!("agent.ipc: {problem}"));
-                    // Upstream's way to refuse a pattern: no reply.
-                    return self.rpc.client(id).into_iter().for_each(|client| client.close(now));
-                }
-            },
-            Request::Stats => rpc::Reply::with(Body::Stats(stats::sections(&self.node, &self.live.event_handlers))),
-            Request::Event { .. }
-            | Request::Tags { .. }
-            | Request::Query(_)
-            | Request::Respond { .. }
-            | Request::Key { .. }
-            | Request::GetCoordinate { .. }
-            // The session keeps these to itself.
-            | Request::Handshake { .. }
-            | Request::Auth { .. }
-            | Request::Stream { .. }
-            | Request::Monitor { .. }
-            | Request::Stop { .. } => rpc::Reply::error(&request, MISSING),
+            Plan::Reply(reply) => reply,
+            // Upstream's way to refuse a pattern: no reply.
+            Plan::Close => return self.rpc.client(id).into_iter().for_each(|client| client.close(now)),
         };
         self.reply(id, &reply);
     }
 
-    fn command_for(&mut self, client: u64, request: Request, command: Command) {
-        self.command(Asker::Client(Box::new(Ticket { client, request })), command);
+    /// Finds out what a request needs. Log lines are upstream's (cli.md 8).
+    fn plan(&mut self, id: u64, request: &Request) -> Plan {
+        match request {
+            Request::Join { existing, replay } => plan_join(request, existing, *replay),
+            Request::Leave => Plan::Leave,
+            Request::ForceLeave { node, prune } => {
+                let node = Name::new(node.as_slice());
+                let how = if *prune { " (prune)" } else { "" };
+                self.journal.log(Level::Info, format_args!("agent: Force leaving node{how}: {node}"));
+                Plan::command(Command::ForceLeave { node, prune: *prune })
+            }
+            Request::Event { name, payload, coalesce } => {
+                self.plan_event(name, payload.as_deref().unwrap_or_default(), *coalesce)
+            }
+            Request::Query(query) => Plan::command(Command::Query(Box::new(question(query)))),
+            Request::Respond { id: query, payload } => {
+                match self.rpc.client(id).and_then(|client| client.query(*query)) {
+                    Some(query) => {
+                        let payload = payload.as_deref().unwrap_or_default().into();
+                        Plan::command(Command::Respond { query, payload })
+                    }
+                    None => Plan::Reply(rpc::Reply::error(request, rpc::texts::NO_PENDING_QUERY)),
+                }
+            }
+            Request::Tags { tags, delete } => {
+                Plan::command(Command::SetTags { set: tags.iter().cloned().collect(), delete: delete.clone() })
+            }
+            Request::Key { operation, key } => self.plan_key(request, *operation, key),
+            Request::Members => Plan::Reply(self.members(|_| true)),
+            Request::MembersFiltered { tags, status, name } => self.plan_filtered(Filter::new(tags, status, name)),
+            Request::Stats => {
+                Plan::Reply(rpc::Reply::with(Body::Stats(stats::sections(&self.node, &self.live.event_handlers))))
+            }
+            Request::GetCoordinate { node } => {
+                let coordinate = self.node.coordinate(&Name::new(node.as_slice())).map(views::coordinate);
+                Plan::Reply(rpc::Reply::with(Body::Coordinate(coordinate)))
+            }
+            // The session keeps these to itself.
+            Request::Handshake { .. }
+            | Request::Auth { .. }
+            | Request::Stream { .. }
+            | Request::Monitor { .. }
+            | Request::Stop { .. } => Plan::Reply(rpc::Reply::error(request, rpc::texts::UNSUPPORTED_COMMAND)),
+        }
     }
 
-    fn reply(&mut self, id: u64, reply: &rpc::Reply) {
+    fn plan_event(&mut self, name: &[u8], payload: &[u8], coalesce: bool) -> Plan {
+        self.journal.log(
+            Level::Debug,
+            format_args!(
+                "agent: Requesting user event send: {}. Coalesced: {coalesce}. Payload: {}",
+                String::from_utf8_lossy(name),
+                GoQuoted(payload)
+            ),
+        );
+        Plan::command(Command::UserEvent { name: name.into(), payload: payload.into(), coalesce })
+    }
+
+    /// Plans a key operation. The text of a key is checked here, before anybody is asked.
+    fn plan_key(&mut self, request: &Request, operation: KeyOperation, key: &[u8]) -> Plan {
+        let task = match operation {
+            KeyOperation::Install => "key installation",
+            KeyOperation::Use => "primary key change",
+            KeyOperation::Remove => "key removal",
+            KeyOperation::List => "key listing",
+        };
+        self.journal.log(Level::Info, format_args!("agent: Initiating {task}"));
+        let key = || decode_base64(key).map(|key| key.as_slice().into());
+        let wanted = match operation {
+            KeyOperation::Install => key().map(KeyRequest::Install),
+            KeyOperation::Use => key().map(KeyRequest::Use),
+            KeyOperation::Remove => key().map(KeyRequest::Remove),
+            KeyOperation::List => Ok(KeyRequest::List),
+        };
+        match wanted {
+            Ok(wanted) => Plan::command(Command::Key(wanted)),
+            Err(error) => Plan::Reply(rpc::Reply::error(request, error.to_string())),
+        }
+    }
+
+    /// Lists the members that fit.
+    fn plan_filtered(&mut self, filter: Result<Filter, GoRegexError>) -> Plan {
+        match filter {
+            Ok(filter) => Plan::Reply(self.members(|member| filter.matches(member))),
+            Err(error) => {
+                let problem = format_args!("Failed to evaluate request: Failed to compile regex: {error}");
+                self.journal.log(Level::Err, format_args!("agent.ipc: {problem}"));
+                Plan::Close
+            }
+        }
+    }
+
+    fn members(&self, wanted: impl Fn(&MemberInfo) -> bool) -> rpc::Reply {
+        let members = self.node.members();
+        let wanted = members.iter().map(|member| &member.info).filter(|info| wanted(info));
+        rpc::Reply::with(Body::Members(wanted.map(views::member).collect()))
+    }
+
+    fn ticket(&mut self, client: u64, request: Request) -> Box<Ticket> {
+        let seq = self.rpc.client(client).and_then(|client| client.session.outstanding()).unwrap_or_default();
+        Box::new(Ticket { client, seq, request })
+    }
+
+    fn command_for(&mut self, client: u64, request: Request, command: Command) {
+        let ticket = self.ticket(client, request);
+        self.command(Asker::Client(ticket), command);
+    }
+
+    pub(crate) fn reply(&mut self, id: u64, reply: &rpc::Reply) {
         if let Some(client) = self.rpc.client(id) {
             client.session.reply(reply);
         }
     }
-
-    /// The core has answered a client's command.
-    pub(crate) fn answer_client(&mut self, ticket: &Ticket, reply: Reply) {
-        let request = &ticket.request;
-        let reply = match reply {
-            Reply::Joined { contacted: 0, errors } => rpc::Reply::error(request, JoinErrors(&errors).to_string()),
-            Reply::Joined { contacted, errors: _ } => rpc::Reply::with(Body::Joined(contacted.into())),
-            Reply::Left => {
-                self.stage = Stage::Stopping { left: true, exit: Exit::Graceful };
-                rpc::Reply::ok()
-            }
-            Reply::ForceLeft | Reply::Rejoined => rpc::Reply::ok(),
-            Reply::Failed(error) => rpc::Reply::error(request, error.to_string()),
-        };
-        self.reply(ticket.client, &reply);
-    }
-
-    /// Shows an event to the clients that want to see it.
-    pub(crate) fn publish(&mut self, kind: MemberEventKind, members: &[MemberInfo]) {
-        if self.rpc.is_subscribed() {
-            let members = members.iter().map(member).collect();
-            let event = StreamEvent::Members { kind: kind_name(kind), members };
-            self.rpc.publish(&event, &mut self.journal);
-        }
-    }
-
     /// Gives the clients what they are owed, for a moment, before everything is closed.
     pub(crate) fn close_clients(&mut self) {
         let mut events = Events::with_capacity(64);
@@ -252,30 +312,34 @@ impl Filter {
     }
 }
 
-fn view(view: &MemberView) -> rpc::Member {
-    member(&view.info)
-}
-
-fn member(info: &MemberInfo) -> rpc::Member {
-    let versions = info.versions;
-    rpc::Member {
-        name: info.name.as_bytes().to_vec(),
-        addr: info.addr.ip_bytes().to_vec(),
-        port: info.addr.port(),
-        tags: info.tags.clone().into_iter().collect(),
-        status: info.status.to_string().into_bytes(),
-        protocol: [versions.protocol_min(), versions.protocol_max(), versions.protocol_current()],
-        delegate: [versions.delegate_min(), versions.delegate_max(), versions.delegate_current()],
+fn plan_join(request: &Request, existing: &[Vec<u8>], replay: bool) -> Plan {
+    if existing.is_empty() {
+        return Plan::Reply(rpc::Reply::with(Body::Joined(0)));
     }
+    if existing.len() > limits::JOIN_TARGETS_MAX {
+        let problem = format!("{} addresses: at most {} are joined at once", existing.len(), limits::JOIN_TARGETS_MAX);
+        return Plan::Reply(rpc::Reply::error(request, problem));
+    }
+    let targets = existing.iter().map(|target| JoinTarget::new(target.as_slice())).collect();
+    Plan::command(Command::Join { targets, replay })
 }
 
-/// The name of an event on the wire.
-const fn kind_name(kind: MemberEventKind) -> &'static str {
-    match kind {
-        MemberEventKind::Join => "member-join",
-        MemberEventKind::Leave => "member-leave",
-        MemberEventKind::Failed => "member-failed",
-        MemberEventKind::Update => "member-update",
-        MemberEventKind::Reap => "member-reap",
+/// A client's query as the core takes it.
+fn question(query: &rpc::Query) -> Question {
+    let names = query.filter_nodes.iter().map(|name| Name::new(name.as_slice())).collect::<Vec<_>>();
+    let nodes = (!names.is_empty()).then_some(wire::Filter::Nodes(names));
+    let tags = query
+        .filter_tags
+        .iter()
+        .map(|(key, pattern)| wire::Filter::Tag { key: key.as_slice().into(), pattern: pattern.as_slice().into() });
+    Question {
+        name: query.name.as_slice().into(),
+        payload: query.payload.as_deref().unwrap_or_default().into(),
+        filters: nodes.into_iter().chain(tags).collect(),
+        // Where the time is over before it begins, not even our own ack is in time.
+        ack: query.request_ack && query.timeout >= 0,
+        relay_factor: query.relay_factor,
+        // Zero asks for the default; a negative time is over at once.
+        timeout: (query.timeout != 0).then(|| Duration::from_nanos(u64::try_from(query.timeout).unwrap_or(0))),
     }
 }

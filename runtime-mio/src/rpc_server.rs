@@ -8,8 +8,10 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use villein_core::Time;
+use villein_core::event::QueryKey;
+use villein_core::limits;
 use villein_core::log::Level;
-use villein_core::rpc::{Session, StreamEvent};
+use villein_core::rpc::{QueryRecord, Session, StreamEvent};
 
 use crate::log_ring::Journal;
 use crate::tcp::{Accept, Listener};
@@ -36,6 +38,8 @@ pub(crate) struct Client {
     pub(crate) session: Session,
     peer: SocketAddr,
     socket: TcpStream,
+    /// The queries that its streams have shown, by the ids that they have there.
+    queries: BTreeMap<u64, QueryKey>,
     readable: bool,
     writable: bool,
     /// One reply or record, and how much of it is written.
@@ -141,12 +145,27 @@ impl RpcServer {
         self.clients.get_mut(&id)
     }
 
-    /// Shows an event to every client that wants to see it.
-    pub(crate) fn publish(&mut self, event: &StreamEvent, journal: &mut Journal) {
+    /// Shows an event to every client that wants to see it; `query` is given with a query.
+    pub(crate) fn publish(&mut self, event: &StreamEvent, query: Option<QueryKey>, journal: &mut Journal) {
         for client in self.clients.values_mut() {
+            let before = client.session.query_ids();
             for _ in 0..client.session.publish(event) {
                 journal.log(Level::Warn, format_args!("agent.ipc: Dropping event to ipc.client: {}", client.peer));
             }
+            client.queries.extend((before + 1..=client.session.query_ids()).zip(query.into_iter().cycle()));
+            // The core forgets a query that is over when there are as many that are newer.
+            while client.queries.len() > limits::QUERIES_OPEN_MAX {
+                client.queries.pop_first();
+            }
+        }
+    }
+
+    /// Gives a client a record of the query with that number.
+    pub(crate) fn query_record(&mut self, id: u64, seq: u64, record: &QueryRecord, journal: &mut Journal) {
+        if let Some(client) = self.clients.get_mut(&id)
+            && client.session.query_record(seq, record)
+        {
+            journal.log(Level::Warn, format_args!("agent.ipc: Dropping query record to ipc.client: {}", client.peer));
         }
     }
 
@@ -201,6 +220,7 @@ impl Client {
             session: Session::new(auth),
             peer,
             socket,
+            queries: BTreeMap::new(),
             readable: true,
             writable: true,
             unsent: None,
@@ -234,6 +254,11 @@ impl Client {
             Err(error) if error.kind() == ErrorKind::Interrupted => Input::Nothing,
             Err(_) => Input::Gone,
         }
+    }
+
+    /// The query that a stream of this client has shown under that id.
+    pub(crate) fn query(&self, id: u64) -> Option<QueryKey> {
+        self.queries.get(&id).copied()
     }
 
     /// Shows the log from its first line that is kept on.
@@ -369,7 +394,7 @@ mod tests {
         perform(client, &[HANDSHAKE, Request::Stream { kind: b"*".to_vec() }]);
         let event = StreamEvent::Members { kind: "member-join", members: Vec::new() };
         for _ in 0..rpc::RECORDS_MAX + 2 {
-            server.rpc.publish(&event, &mut server.journal);
+            server.rpc.publish(&event, None, &mut server.journal);
         }
         assert_eq!(server.lines("Dropping event to ipc.client: 127.0.0.1:"), 2);
     }

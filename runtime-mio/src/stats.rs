@@ -1,12 +1,15 @@
 //! The numbers and names that `serf info` shows (rpc.md 6, stats).
 
+use std::collections::BTreeMap;
 use std::thread;
 
 use villein_core::Node;
 use villein_core::rpc::{Pairs, Stats};
 
+use crate::event_script::EventScript;
+
 /// Everything about a node.
-pub(crate) fn sections(node: &Node, handlers: &[(String, String)]) -> Stats {
+pub(crate) fn sections(node: &Node, scripts: &[EventScript]) -> Stats {
     let stats = node.stats();
     let serf = [
         ("members", stats.members.to_string()),
@@ -20,15 +23,15 @@ pub(crate) fn sections(node: &Node, handlers: &[(String, String)]) -> Stats {
         ("event_queue", stats.event_queue.to_string()),
         ("query_queue", stats.query_queue.to_string()),
         ("encrypted", stats.encrypted.to_string()),
-        ("coordinate_resets", "0".to_owned()),
+        ("coordinate_resets", stats.coordinate_resets.to_string()),
     ];
     let config = node.config();
     [
         ("agent", vec![(b"name".to_vec(), config.name.as_bytes().to_vec())]),
         ("runtime", runtime().map(text).into()),
         ("serf", serf.map(text).into()),
-        ("tags", config.tags.clone().into_iter().collect()),
-        ("event_handlers", handlers.iter().flat_map(|(filter, script)| handler(filter, script)).collect()),
+        ("tags", node.tags().into_iter().collect()),
+        ("event_handlers", handlers(scripts)),
     ]
     .map(|(name, section)| (name.as_bytes().to_vec(), section))
     .into()
@@ -62,14 +65,10 @@ fn go_arch(arch: &str) -> &str {
     }
 }
 
-/// The entries of one handler: `EVENT:NAME` for each event of its filter.
-fn handler(filter: &str, script: &str) -> Pairs {
-    let filter = if filter.is_empty() { "*" } else { filter };
-    let entry = |event: &str| {
-        let colon = if event.contains(':') { "" } else { ":" };
-        (format!("{event}{colon}").into_bytes(), script.as_bytes().to_vec())
-    };
-    filter.split(',').map(entry).collect()
+/// The scripts by their filters; of several with one filter the last is shown, as upstream does.
+fn handlers(scripts: &[EventScript]) -> Pairs {
+    let shown: BTreeMap<String, &String> = scripts.iter().map(|script| (script.filter(), &script.script)).collect();
+    shown.into_iter().map(|(filter, script)| (filter.into_bytes(), script.clone().into_bytes())).collect()
 }
 
 #[cfg(test)]
@@ -77,15 +76,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_handler_is_shown_under_each_event_of_its_filter() {
-        for (filter, want) in [
-            ("", &["*:"][..]),
-            ("*", &["*:"]),
-            ("member-join,user:deploy,query", &["member-join:", "user:deploy", "query:"]),
-        ] {
-            let keys: Vec<_> = handler(filter, "x.sh").into_iter().map(|(key, _)| key).collect();
-            let want: Vec<_> = want.iter().map(|key| key.as_bytes().to_vec()).collect();
-            assert_eq!(keys, want, "{filter}");
-        }
+    fn of_several_scripts_with_one_filter_the_last_is_shown() {
+        let parse = |text| EventScript::parse(text).expect("reads");
+        let scripts = [parse("user:a,query=1.sh"), parse("2.sh"), parse("query=3.sh")].concat();
+        let want = [("*:", "2.sh"), ("query:", "3.sh"), ("user:a", "1.sh")];
+        assert_eq!(handlers(&scripts), want.map(|(key, script)| (key.as_bytes().to_vec(), script.as_bytes().to_vec())));
     }
 }

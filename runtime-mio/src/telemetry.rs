@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::mem;
 use std::time::Duration;
 
-use villein_core::event::MemberEventKind;
+use villein_core::event::{Event, MemberEventKind};
 use villein_core::io::StreamAction;
 use villein_core::{Node, Output, Time};
 
@@ -297,8 +297,29 @@ impl Agent {
         }
     }
 
-    /// Something happened to members.
-    pub(crate) fn measure_members(&mut self, kind: MemberEventKind, members: usize) {
+    /// Something happened in the cluster.
+    pub(crate) fn measure_event(&mut self, event: &Event) {
+        match event {
+            Event::Members { kind, members } => self.measure_members(*kind, members.len()),
+            Event::User(event) => self.measure_named("serf.events", &event.name),
+            Event::Query(query) => self.measure_named("serf.queries", &query.name),
+            Event::Shutdown(_) => {}
+        }
+    }
+
+    /// A script has ended.
+    pub(crate) fn measure_script(&mut self, line: &str, started: Time) {
+        let now = self.now();
+        let millis = now.since(started).as_secs_f64() * 1_000.0;
+        self.telemetry.sample(now, format!("agent.invoke.{line}"), millis);
+    }
+
+    fn measure_named(&mut self, kind: &'static str, name: &[u8]) {
+        self.telemetry.count(self.last, kind, 1);
+        self.telemetry.count(self.last, format!("{kind}.{}", String::from_utf8_lossy(name)), 1);
+    }
+
+    fn measure_members(&mut self, kind: MemberEventKind, members: usize) {
         let name = match kind {
             MemberEventKind::Join => "serf.member.join",
             MemberEventKind::Leave => "serf.member.left",

@@ -20,6 +20,8 @@ pub(crate) enum Source {
     Stream(StreamId),
     /// An RPC client.
     Client(u64),
+    /// A pipe to or from an event handler's script.
+    Script(u64),
 }
 
 const FIRST: usize = 8;
@@ -36,8 +38,9 @@ impl Source {
             Self::Udp => 2,
             Self::Listener => 3,
             Self::RpcListener => 4,
-            Self::Stream(StreamId(id)) => FIRST + 2 * id as usize,
-            Self::Client(id) => FIRST + 2 * id as usize + 1,
+            Self::Stream(StreamId(id)) => FIRST + 3 * id as usize,
+            Self::Client(id) => FIRST + 3 * id as usize + 1,
+            Self::Script(id) => FIRST + 3 * id as usize + 2,
         })
     }
 
@@ -50,8 +53,14 @@ impl Source {
             3 => Self::Listener,
             4 => Self::RpcListener,
             5..FIRST => return None,
-            number if number % 2 == 0 => Self::Stream(StreamId(((number - FIRST) / 2) as u64)),
-            number => Self::Client(((number - FIRST) / 2) as u64),
+            number => {
+                let id = ((number - FIRST) / 3) as u64;
+                match (number - FIRST) % 3 {
+                    0 => Self::Stream(StreamId(id)),
+                    1 => Self::Client(id),
+                    _ => Self::Script(id),
+                }
+            }
         })
     }
 }
@@ -72,6 +81,8 @@ mod tests {
             Source::Stream(StreamId(7)),
             Source::Client(0),
             Source::Client(1 << 40),
+            Source::Script(0),
+            Source::Script(5),
         ] {
             assert_eq!(Source::of(source.token()), Some(source));
         }

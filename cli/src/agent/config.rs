@@ -6,10 +6,9 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use villein_runtime_mio::address;
+use villein_runtime_mio::{EventScript, address};
 
 use super::config_file;
-use super::event_script::EventScript;
 use super::flags::AgentFlags;
 use super::settings::Settings;
 use crate::args::{self, FlagError, Parsed};
@@ -33,6 +32,8 @@ pub(crate) struct AgentConfig {
     pub(crate) mdns_disable_ipv6: bool,
     /// Base64; empty for no encryption.
     pub(crate) encrypt_key: String,
+    /// Empty for none; not together with `encrypt_key`.
+    pub(crate) keyring_file: String,
     pub(crate) log_level: String,
     pub(crate) profile: String,
     /// Not yet checked against the range that is understood.
@@ -43,6 +44,12 @@ pub(crate) struct AgentConfig {
     pub(crate) rpc_auth: String,
     /// Configured tags, with `role` among them.
     pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Empty for none; not together with `tags`.
+    pub(crate) tags_file: String,
+    /// Empty for none.
+    pub(crate) snapshot_path: String,
+    /// Whether the members of the snapshot are joined although it says that we left.
+    pub(crate) rejoin_after_leave: bool,
     /// Checked; in the order in which they run.
     pub(crate) event_scripts: Vec<EventScript>,
     pub(crate) enable_syslog: bool,
@@ -121,9 +128,6 @@ impl AgentConfig {
             event_scripts.extend(EventScript::parse(handler).map_err(|error| error.to_string())?);
         }
         check_interfaces(&merged)?;
-        if let Some(key) = merged.unavailable.first() {
-            return Err(unavailable(key));
-        }
         Ok(Self::complete(merged, event_scripts))
     }
 
@@ -137,6 +141,9 @@ impl AgentConfig {
         let retry_interval = at_least_a_second("RetryInterval", set.retry_interval, RETRY_INTERVAL, &mut warnings);
         let broadcast_timeout =
             at_least_a_second("BroadcastTimeout", set.broadcast_timeout, BROADCAST_TIMEOUT, &mut warnings);
+        if set.rejoin_after_leave && set.snapshot_path.is_empty() {
+            warnings.push("Warning: 'RejoinAfterLeave' enabled without snapshot file".into());
+        }
         let or = |text: String, default: &str| if text.is_empty() { default.into() } else { text };
         Self {
             node_name: if set.node_name.is_empty() { host_name() } else { set.node_name },
@@ -148,12 +155,16 @@ impl AgentConfig {
             mdns_disable_ipv4: set.mdns_disable_ipv4,
             mdns_disable_ipv6: set.mdns_disable_ipv6,
             encrypt_key: set.encrypt_key,
+            keyring_file: set.keyring_file,
             log_level: or(set.log_level, "INFO"),
             profile: or(set.profile, "lan"),
             protocol: if set.protocol > 0 { set.protocol } else { PROTOCOL },
             rpc_addr: or(set.rpc_addr, "127.0.0.1:7373"),
             rpc_auth: set.rpc_auth,
             tags: set.tags,
+            tags_file: set.tags_file,
+            snapshot_path: set.snapshot_path,
+            rejoin_after_leave: set.rejoin_after_leave,
             event_scripts,
             enable_syslog: set.enable_syslog,
             syslog_facility: or(set.syslog_facility, "LOCAL0"),
@@ -207,6 +218,9 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.discover, later.discover);
     replace(&mut earlier.mdns_interface, later.mdns_interface);
     replace(&mut earlier.encrypt_key, later.encrypt_key);
+    replace(&mut earlier.keyring_file, later.keyring_file);
+    replace(&mut earlier.snapshot_path, later.snapshot_path);
+    replace(&mut earlier.tags_file, later.tags_file);
     replace(&mut earlier.log_level, later.log_level);
     replace(&mut earlier.profile, later.profile);
     replace(&mut earlier.role, later.role);
@@ -230,6 +244,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
         earlier.protocol = later.protocol;
     }
     earlier.replay_on_join |= later.replay_on_join;
+    earlier.rejoin_after_leave |= later.rejoin_after_leave;
     earlier.mdns_disable_ipv4 |= later.mdns_disable_ipv4;
     earlier.mdns_disable_ipv6 |= later.mdns_disable_ipv6;
     earlier.enable_syslog |= later.enable_syslog;
@@ -241,7 +256,6 @@ fn merge(earlier: &mut Settings, later: Settings) {
     earlier.event_handlers.extend(later.event_handlers);
     earlier.start_join.extend(later.start_join);
     earlier.retry_join.extend(later.retry_join);
-    earlier.unavailable.extend(later.unavailable);
     earlier.tags.extend(later.tags);
 }
 
@@ -289,20 +303,6 @@ fn bytes_or(bytes: i64, default: usize) -> usize {
 fn host_name() -> Vec<u8> {
     rustix::system::uname().nodename().to_bytes().to_vec()
 }
-
-/// Names the flag where there is one: a setting that is silently ignored would be a trap.
-fn unavailable(key: &str) -> String {
-    let flag = match key {
-        "keyring_file" => "-keyring-file",
-        "snapshot_path" => "-snapshot",
-        "rejoin_after_leave" => "-rejoin",
-        "tags_file" => "-tags-file",
-        key => return format!("Configuration key '{key}' is not available yet in villein {VERSION}; remove it"),
-    };
-    format!("{flag} (configuration key '{key}') is not available yet in villein {VERSION}; remove it")
-}
-
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[cfg(test)]
 mod tests {
@@ -465,15 +465,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_available_yet_is_refused_by_name() {
-        let version = env!("CARGO_PKG_VERSION");
-        for (line, name) in [
-            (["-snapshot", "x"], "-snapshot (configuration key 'snapshot_path')"),
-            (["-tags-file", "x"], "-tags-file (configuration key 'tags_file')"),
-        ] {
-            let text = format!("{name} is not available yet in villein {version}; remove it");
-            assert_eq!(load(&line).unwrap_err(), text);
-        }
-        assert!(load(&["-rejoin=false", "-snapshot", ""]).is_ok());
+    fn files_merge_like_the_rest() {
+        let (_directory, paths) = files(&[
+            r#"{"tags_file": "t1", "keyring_file": "k1", "snapshot_path": "s1", "rejoin_after_leave": true}"#,
+            r#"{"tags_file": "t2", "keyring_file": "", "rejoin_after_leave": false}"#,
+        ]);
+        let config = load(&["-config-file", &paths[0], "-config-file", &paths[1], "-snapshot", "s3"]).unwrap();
+        assert_eq!((config.tags_file.as_str(), config.keyring_file.as_str()), ("t2", "k1"));
+        assert_eq!((config.snapshot_path.as_str(), config.rejoin_after_leave), ("s3", true));
+        assert!(config.warnings.is_empty());
+        let config = load(&["-rejoin", "-broadcast-timeout", "1ms", "-role", "x"]).unwrap();
+        let wanted = [
+            "Deprecation warning: 'Role' has been replaced with 'Tags'",
+            "Warning: 'BroadcastTimeout' is too low. Setting to 1s",
+            "Warning: 'RejoinAfterLeave' enabled without snapshot file",
+        ];
+        assert_eq!(config.warnings, wanted);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::settings::{KEYS, Key, Kind, Settings, Slot};
+use super::settings::{KEYS, Key, Settings, Slot};
 use crate::go;
 
 /// Reads a file, or the `.json` files of a directory in byte order of their names.
@@ -93,7 +93,7 @@ fn fill_all(
         let value = spelling.and_then(|spelling| object.shift_remove(&spelling));
         if let Some(value) = value.filter(|value| !value.is_null()) {
             let name = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
-            match fill((key.slot)(settings), &name, key.name, &value) {
+            match fill((key.slot)(settings), &name, &value) {
                 Ok(()) => {}
                 Err(Fault::Types(found)) => faults.extend(found),
                 Err(Fault::Duration(complaint)) => {
@@ -119,7 +119,7 @@ enum Fault {
 }
 
 /// Puts a value that is not null where it belongs.
-fn fill(slot: Slot<'_>, name: &str, key: &'static str, value: &Value) -> Result<(), Fault> {
+fn fill(slot: Slot<'_>, name: &str, value: &Value) -> Result<(), Fault> {
     let wanted = |wanted| Fault::Types(vec![unconvertible(name, wanted, value)]);
     match slot {
         Slot::Text(place) => *place = value.as_str().ok_or_else(|| wanted("string"))?.into(),
@@ -137,15 +137,6 @@ fn fill(slot: Slot<'_>, name: &str, key: &'static str, value: &Value) -> Result<
                 return Err(Fault::Types(faults));
             }
             bad_duration.map_or(Ok(()), |complaint| Err(Fault::Duration(complaint)))?;
-        }
-        Slot::Unavailable(kind, noted) => {
-            let switched_on = match kind {
-                Kind::Text => !value.as_str().ok_or_else(|| wanted("string"))?.is_empty(),
-                Kind::Switch => value.as_bool().ok_or_else(|| wanted("bool"))?,
-            };
-            if switched_on {
-                noted.push(key);
-            }
         }
     }
     Ok(())
@@ -343,12 +334,6 @@ mod tests {
     #[test]
     fn fractions_of_integers_are_cut_off() {
         assert_eq!(decode(br#"{"protocol": 4.9}"#).unwrap().protocol, 4);
-    }
-
-    #[test]
-    fn what_this_release_cannot_do_is_noted_when_it_is_asked_for() {
-        let text = br#"{"snapshot_path": "x", "rejoin_after_leave": true, "tags_file": ""}"#;
-        assert_eq!(decode(text).unwrap().unavailable, ["snapshot_path", "rejoin_after_leave"]);
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(crate) struct AgentFlags {
     /// Key to encrypt gossip with: 16, 24 or 32 bytes in base64, as keygen makes them.
     #[arg(long, value_name = "KEY", default_value = "")]
     encrypt: String,
-    /// File that keeps the encryption keys. Not available yet.
+    /// File that keeps the encryption keys over a restart: a JSON list, the primary key first. It must exist.
     #[arg(long, value_name = "PATH", default_value = "")]
     keyring_file: String,
     /// Script to run on events, as [FILTER=]SCRIPT. Can be given several times. FILTER is a comma list of member-join,
@@ -79,16 +79,16 @@ pub(crate) struct AgentFlags {
     /// Address to serve RPC clients on, 127.0.0.1:7373 by default.
     #[arg(long, value_name = "ADDR", default_value = "")]
     rpc_addr: String,
-    /// File that keeps the known members over a restart. Not available yet.
+    /// File that keeps the known members over a restart, to join them again.
     #[arg(long, value_name = "PATH", default_value = "")]
     snapshot: String,
-    /// Join again after an earlier leave. Not available yet.
+    /// Join the members of the snapshot again even after a leave.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool, default_value_t = false)]
     rejoin: bool,
     /// Tag of this node, as KEY=VALUE. Can be given several times.
     #[arg(long, value_name = "KEY=VALUE")]
     tag: Vec<OsString>,
-    /// File that keeps the tags over a restart. Not available yet.
+    /// File that keeps the tags over a restart. Not together with -tag.
     #[arg(long, value_name = "PATH", default_value = "")]
     tags_file: String,
     /// Log to syslog as well.
@@ -114,8 +114,7 @@ pub(crate) struct AgentFlags {
 impl AgentFlags {
     /// The settings that the flags make. The error is the agent's whole sentence.
     pub(crate) fn into_settings(self) -> Result<Settings, String> {
-        let unavailable = self.unavailable();
-        let mut settings = Settings { unavailable, ..Settings::default() };
+        let mut settings = Settings::default();
         for tag in self.tag {
             let (key, value) = tag_pair(&tag.into_vec()).map_err(|error| format!("Error: {error}"))?;
             settings.tags.insert(key, value);
@@ -132,6 +131,10 @@ impl AgentFlags {
             mdns_disable_ipv4: self.mdns_disable_ipv4,
             mdns_disable_ipv6: self.mdns_disable_ipv6,
             encrypt_key: self.encrypt,
+            keyring_file: self.keyring_file,
+            snapshot_path: self.snapshot,
+            rejoin_after_leave: self.rejoin,
+            tags_file: self.tags_file,
             event_handlers: self.event_handler,
             start_join: self.join,
             replay_on_join: self.replay,
@@ -146,19 +149,6 @@ impl AgentFlags {
             enable_compression: self.disable_compression.map(|disable| !disable),
             ..settings
         })
-    }
-
-    /// The configuration keys of the flags that were given and that this release cannot honour.
-    fn unavailable(&self) -> Vec<&'static str> {
-        [
-            ("keyring_file", !self.keyring_file.is_empty()),
-            ("snapshot_path", !self.snapshot.is_empty()),
-            ("rejoin_after_leave", self.rejoin),
-            ("tags_file", !self.tags_file.is_empty()),
-        ]
-        .into_iter()
-        .filter_map(|(key, given)| given.then_some(key))
-        .collect()
     }
 }
 

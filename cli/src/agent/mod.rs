@@ -3,12 +3,13 @@
 mod banner;
 mod config;
 mod config_file;
-mod event_script;
 mod flags;
+mod kept;
 mod plan;
 mod settings;
 
 pub(crate) use self::banner::banner;
 pub(crate) use self::config::{AgentConfig, ConfigError};
 pub(crate) use self::flags::{AgentFlags, tag_pair};
+pub(crate) use self::kept::{Kept, TAGS_TWICE, encode_keys, encode_tags};
 pub(crate) use self::plan::{StartPlan, log_level};

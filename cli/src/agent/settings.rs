@@ -16,6 +16,7 @@ pub(crate) struct Settings {
     pub(crate) mdns_disable_ipv4: bool,
     pub(crate) mdns_disable_ipv6: bool,
     pub(crate) encrypt_key: String,
+    pub(crate) keyring_file: String,
     pub(crate) event_handlers: Vec<String>,
     pub(crate) start_join: Vec<String>,
     pub(crate) replay_on_join: bool,
@@ -25,7 +26,10 @@ pub(crate) struct Settings {
     pub(crate) role: Vec<u8>,
     pub(crate) rpc_addr: String,
     pub(crate) rpc_auth: String,
+    pub(crate) snapshot_path: String,
+    pub(crate) rejoin_after_leave: bool,
     pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) tags_file: String,
     pub(crate) enable_syslog: bool,
     pub(crate) syslog_facility: String,
     pub(crate) retry_join: Vec<String>,
@@ -47,8 +51,6 @@ pub(crate) struct Settings {
     pub(crate) query_response_size_limit: i64,
     pub(crate) user_event_size_limit: i64,
     pub(crate) validate_node_names: bool,
-    /// The keys of settings that were switched on and that this release cannot honour.
-    pub(crate) unavailable: Vec<&'static str>,
 }
 
 /// Where the value of a key goes, and so of which type it must be.
@@ -64,15 +66,6 @@ pub(crate) enum Slot<'a> {
     Map(&'a mut BTreeMap<Vec<u8>, Vec<u8>>),
     /// An object with keys of its own.
     Object(&'static [Key], &'a mut Settings),
-    /// A setting that this release cannot honour: its type is checked, and that it was given is noted.
-    Unavailable(Kind, &'a mut Vec<&'static str>),
-}
-
-/// The type of a setting that this release cannot honour.
-#[derive(Clone, Copy)]
-pub(crate) enum Kind {
-    Text,
-    Switch,
 }
 
 /// A configuration key and the place of its value.
@@ -94,7 +87,7 @@ pub(crate) const KEYS: [Key; 41] = [
     key("discover", |s| Slot::Text(&mut s.discover)),
     key("mdns", |s| Slot::Object(&MDNS_KEYS, s)),
     key("encrypt_key", |s| Slot::Text(&mut s.encrypt_key)),
-    key("keyring_file", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("keyring_file", |s| Slot::Text(&mut s.keyring_file)),
     key("event_handlers", |s| Slot::List(&mut s.event_handlers)),
     key("start_join", |s| Slot::List(&mut s.start_join)),
     key("replay_on_join", |s| Slot::Switch(&mut s.replay_on_join)),
@@ -104,10 +97,10 @@ pub(crate) const KEYS: [Key; 41] = [
     key("role", |s| Slot::Bytes(&mut s.role)),
     key("rpc_addr", |s| Slot::Text(&mut s.rpc_addr)),
     key("rpc_auth", |s| Slot::Text(&mut s.rpc_auth)),
-    key("snapshot_path", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
-    key("rejoin_after_leave", |s| Slot::Unavailable(Kind::Switch, &mut s.unavailable)),
+    key("snapshot_path", |s| Slot::Text(&mut s.snapshot_path)),
+    key("rejoin_after_leave", |s| Slot::Switch(&mut s.rejoin_after_leave)),
     key("tags", |s| Slot::Map(&mut s.tags)),
-    key("tags_file", |s| Slot::Unavailable(Kind::Text, &mut s.unavailable)),
+    key("tags_file", |s| Slot::Text(&mut s.tags_file)),
     key("enable_syslog", |s| Slot::Switch(&mut s.enable_syslog)),
     key("syslog_facility", |s| Slot::Text(&mut s.syslog_facility)),
     key("retry_join", |s| Slot::List(&mut s.retry_join)),

@@ -1,17 +1,23 @@
 //! `serf agent`.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Command, CommandFactory};
 use villein_core::Config;
-use villein_core::config::{Coalesce, RetryJoin};
+use villein_core::config::{Coalesce, RetryJoin, SnapshotConfig};
+use villein_core::limits;
 use villein_core::types::{GossipAddr, JoinTarget, Name, Versions};
 use villein_runtime_mio::{
-    Agent, AgentOptions, Exit, LiveOptions, MdnsOptions, Reload, Reloader, TelemetryOptions, die_of_broken_pipe,
+    Agent, AgentOptions, Exit, FileOptions, KeptFile, LiveOptions, MdnsOptions, Reload, Reloader, TelemetryOptions,
+    die_of_broken_pipe,
 };
 
-use crate::agent::{AgentConfig, AgentFlags, ConfigError, StartPlan, banner, log_level};
+use crate::agent::{
+    AgentConfig, AgentFlags, ConfigError, Kept, StartPlan, TAGS_TWICE, banner, encode_keys, encode_tags, log_level,
+};
 use crate::{help, ui};
 
 pub(crate) fn table() -> Command {
@@ -37,7 +43,7 @@ pub(crate) fn run_command(words: &[OsString]) -> ExitCode {
 }
 
 /// Runs an agent until it stops. `words` are read again at each reload.
-fn run(config: AgentConfig, words: Vec<OsString>) -> ExitCode {
+fn run(mut config: AgentConfig, words: Vec<OsString>) -> ExitCode {
     for warning in &config.warnings {
         ui::say(format!("==> {warning}"));
     }
@@ -48,11 +54,20 @@ fn run(config: AgentConfig, words: Vec<OsString>) -> ExitCode {
     for notice in &plan.notices {
         ui::say(format!("==> {notice}"));
     }
-    if let Err(refusal) = config.check_serf(&plan) {
-        ui::say("==> Starting Serf agent...");
-        return fail(&refusal);
-    }
-    let agent = match Agent::start(options(config, plan, words)) {
+    let checked = Kept::read(&config).and_then(|kept| {
+        if let Some(tags) = &kept.tags {
+            config.tags.clone_from(tags);
+        }
+        config.check_serf(&plan).map(|()| kept)
+    });
+    let kept = match checked {
+        Ok(kept) => kept,
+        Err(refusal) => {
+            ui::say("==> Starting Serf agent...");
+            return fail(&refusal);
+        }
+    };
+    let agent = match Agent::start(options(config, plan, kept, words)) {
         Ok(agent) => agent,
         Err(error) => return fail(&error.to_string()),
     };
@@ -68,9 +83,10 @@ fn fail(refusal: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn options(config: AgentConfig, plan: StartPlan, words: Vec<OsString>) -> AgentOptions {
+fn options(config: AgentConfig, plan: StartPlan, kept: Kept, words: Vec<OsString>) -> AgentOptions {
     let banner = banner(&config, &plan);
-    let node = node_config(&config, &plan);
+    let mut node = node_config(&config, &plan);
+    node.keys = kept.keys;
     AgentOptions {
         config: node,
         bind: plan.bind,
@@ -80,13 +96,15 @@ fn options(config: AgentConfig, plan: StartPlan, words: Vec<OsString>) -> AgentO
         time_zone: std::env::var("TZ").ok(),
         banner,
         mdns: mdns(&config),
+        files: files(&config),
         replay: config.replay_on_join,
         live: live(&config),
         syslog: plan.syslog,
         telemetry: TelemetryOptions { statsd: config.statsd_addr, statsite: config.statsite_addr },
         dump: Box::new(std::io::stderr()),
         signals: true,
-        reload: Some(reloader(words)),
+        restored: kept.lines,
+        reload: Some(reloader(words, kept.tags.is_some())),
         sink: Box::new(std::io::stdout()),
         start_join: targets(config.start_join),
         rpc_addr: config.rpc_addr,
@@ -106,20 +124,37 @@ fn node_config(config: &AgentConfig, plan: &StartPlan) -> Config {
         let [pmin, pmax, pcur, dmin, dmax, _] = Versions::CURRENT.0;
         node.versions = Versions([pmin, pmax, pcur, dmin, dmax, protocol]);
     }
-    node.serf.broadcast_timeout = config.broadcast_timeout;
-    node.serf.reconnect_interval = config.reconnect_interval;
-    node.serf.reconnect_timeout = config.reconnect_timeout;
-    node.serf.tombstone_timeout = config.tombstone_timeout;
+    // The original knows no longest time and no longest query; what is beyond ours makes no difference to anybody.
+    let bounded = |duration: Duration| duration.min(limits::DURATION_MAX);
+    node.serf.broadcast_timeout = bounded(config.broadcast_timeout);
+    node.serf.reconnect_interval = bounded(config.reconnect_interval);
+    node.serf.reconnect_timeout = bounded(config.reconnect_timeout);
+    node.serf.tombstone_timeout = bounded(config.tombstone_timeout);
+    node.serf.user_event_bytes = config.user_event_size_limit;
+    node.serf.query_bytes = config.query_size_limit.clamp(1, limits::QUERY_BYTES_MAX);
+    node.serf.query_response_bytes = config.query_response_size_limit.clamp(1, limits::QUERY_BYTES_MAX);
+    node.serf.resolve_conflicts = !config.disable_name_resolution;
     node.serf.coalesce = Some(Coalesce::AGENT);
+    node.serf.snapshot = Some(SnapshotConfig { rejoin_after_leave: config.rejoin_after_leave });
     if !config.retry_join.is_empty() {
         node.serf.retry_join = Some(RetryJoin {
             targets: targets(config.retry_join.clone()),
-            interval: config.retry_interval,
+            interval: bounded(config.retry_interval),
             max: u32::try_from(config.retry_max_attempts).unwrap_or(u32::MAX),
             replay: config.replay_on_join,
         });
     }
     node
+}
+
+/// The files that are kept.
+fn files(config: &AgentConfig) -> FileOptions {
+    let path = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    FileOptions {
+        snapshot: path(&config.snapshot_path),
+        keyring: path(&config.keyring_file).map(|path| KeptFile { path, encode: encode_keys }),
+        tags: path(&config.tags_file).map(|path| KeptFile { path, encode: encode_tags }),
+    }
 }
 
 /// How other agents are found, if that is wanted.
@@ -141,19 +176,77 @@ fn live(config: &AgentConfig) -> LiveOptions {
     LiveOptions {
         leave_on_terminate: config.leave_on_terminate,
         skip_leave_on_interrupt: config.skip_leave_on_interrupt,
-        event_handlers: config.event_scripts.iter().map(|script| (script.filter(), script.script.clone())).collect(),
+        event_handlers: config.event_scripts.clone(),
     }
 }
 
 /// Reads flags and files again, as at the start.
-fn reloader(words: Vec<OsString>) -> Reloader {
+///
+/// Where a file keeps the tags, they stay: the original replaces them by the configured ones, of which there are none,
+/// and empties the file.
+fn reloader(words: Vec<OsString>, has_tags_file: bool) -> Reloader {
     Box::new(move || match AgentConfig::load(&words) {
-        Ok(config) => Ok(Reload {
-            log_level: log_level(&config.log_level),
-            live: live(&config),
-            warnings: config.warnings,
-            tags: config.tags,
-        }),
+        Ok(mut config) => {
+            if has_tags_file && !config.tags.is_empty() {
+                config.warnings.push(format!("Failed to update tags: {TAGS_TWICE}"));
+            }
+            Ok(Reload {
+                log_level: log_level(&config.log_level),
+                live: live(&config),
+                warnings: config.warnings,
+                tags: (!has_tags_file).then_some(config.tags),
+            })
+        }
         Err(error) => Err(vec![error.to_string()]),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(file: &str, line: &str) -> Config {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.json");
+        std::fs::write(&path, file).unwrap();
+        let mut words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        words.extend(["-config-file".into(), path.into_os_string()]);
+        let config = AgentConfig::load(&words).unwrap();
+        node_config(&config, &config.plan().unwrap())
+    }
+
+    #[test]
+    fn every_setting_reaches_the_node() {
+        let file = r#"{
+            "broadcast_timeout": "7s", "reconnect_interval": "11s", "reconnect_timeout": "12h", "tombstone_timeout": "13h",
+            "user_event_size_limit": 600, "query_size_limit": 2000, "query_response_size_limit": 3000,
+            "disable_name_resolution": true, "rejoin_after_leave": true, "tags": {"dc": "east"},
+            "retry_join": ["127.0.0.9"], "retry_interval": "5s", "retry_max_attempts": 4, "replay_on_join": true
+        }"#;
+        let node = node(file, "-node n -bind 127.0.0.1 -protocol 4 -profile wan -role web");
+        let (serf, secs) = (&node.serf, Duration::from_secs);
+        assert_eq!((node.name.as_bytes(), node.advertise.to_string().as_str()), (&b"n"[..], "127.0.0.1:7946"));
+        assert_eq!(node.versions.delegate_current(), 4);
+        assert_eq!(node.swim.probe_interval, secs(5));
+        let tags = [(&b"dc"[..], &b"east"[..]), (b"role", b"web")].map(|(key, value)| (key.to_vec(), value.to_vec()));
+        assert_eq!(node.tags, tags.into());
+        assert_eq!((serf.broadcast_timeout, serf.reconnect_interval), (secs(7), secs(11)));
+        assert_eq!((serf.reconnect_timeout, serf.tombstone_timeout), (secs(12 * 3600), secs(13 * 3600)));
+        assert_eq!((serf.user_event_bytes, serf.query_bytes, serf.query_response_bytes), (600, 2000, 3000));
+        assert!(!serf.resolve_conflicts && serf.coalesce == Some(Coalesce::AGENT));
+        assert_eq!(serf.snapshot, Some(SnapshotConfig { rejoin_after_leave: true }));
+        let targets = vec![JoinTarget::new(b"127.0.0.9".as_slice())];
+        assert_eq!(serf.retry_join, Some(RetryJoin { targets, interval: secs(5), max: 4, replay: true }));
+        assert!(node.validate().is_ok());
+    }
+
+    #[test]
+    fn values_beyond_our_bounds_do_not_stop_the_start() {
+        let file = r#"{"reconnect_timeout": "87600h", "query_size_limit": 1000000, "query_response_size_limit": -1,
+                       "user_event_size_limit": -1}"#;
+        let node = node(file, "-node n -bind 127.0.0.1");
+        assert_eq!((node.serf.query_bytes, node.serf.query_response_bytes), (limits::QUERY_BYTES_MAX, 1));
+        assert_eq!((node.serf.user_event_bytes, node.serf.reconnect_timeout), (0, limits::DURATION_MAX));
+        assert_eq!(node.validate().map_err(|error| error.to_string()), Ok(()));
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! serde_json reads the configuration; this walks the text a second time, only after serde_json has refused it.
 
-use super::quote_char;
+use std::fmt;
+
+use villein_core::go_quote::write_escaped;
 
 /// Go's complaint about the first JSON value in `text`, or `None` where Go has none.
 pub(crate) fn complaint(text: &[u8]) -> Option<String> {
@@ -14,6 +16,37 @@ pub(crate) fn complaint(text: &[u8]) -> Option<String> {
         Err(Fault::Depth) => Some("exceeded max depth".into()),
         Err(Fault::Byte { byte, place }) => Some(format!("invalid character {} {place}", quote_byte(byte))),
     }
+}
+
+/// What Go says of a text that is to be one JSON value and nothing else.
+pub(crate) struct Complaint {
+    /// Offset of the byte that it is about; the text's length where the text is too short.
+    pub(crate) at: usize,
+    text: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Go's complaint about `text` as a whole, what follows its first JSON value included; `None` where Go has none.
+pub(crate) fn complaint_about_all(text: &[u8]) -> Option<Complaint> {
+    let mut scanner = Scanner { text, at: 0 };
+    let rest = |scanner: &mut Scanner<'_>| match scanner.solid() {
+        Ok(byte) => fault(byte, "after top-level value"),
+        Err(_) => Ok(()),
+    };
+    let (at, text) = match scanner.value(0).and_then(|()| rest(&mut scanner)) {
+        Ok(()) => return None,
+        Err(Fault::End) => (text.len(), "unexpected end of JSON input".into()),
+        Err(Fault::Depth) => (scanner.at, "exceeded max depth".into()),
+        Err(Fault::Byte { byte, place }) => {
+            (scanner.at.saturating_sub(1), format!("invalid character {} {place}", quote_byte(byte)))
+        }
+    };
+    Some(Complaint { at, text })
 }
 
 /// Bound on nesting, far beyond any configuration. Go stops at 10,000, with the same words.
@@ -183,7 +216,8 @@ fn fault<T>(byte: u8, place: &str) -> Result<T, Fault> {
 /// Go shows a byte as the character of that number, in single quotes.
 fn quote_byte(byte: u8) -> String {
     let mut quoted = String::from("'");
-    quote_char(&mut quoted, char::from(byte), '\'');
+    // Writing to a string does not fail.
+    let _ = write_escaped(&mut quoted, char::from(byte), '\'');
     quoted.push('\'');
     quoted
 }

@@ -8,47 +8,13 @@ pub(crate) mod literal;
 pub(crate) mod net;
 pub(crate) mod number;
 
-use std::fmt::Write;
 use std::io;
+
+use villein_core::go_quote::GoQuoted;
 
 /// Quotes text as `%q` does: double quotes, Go's escapes, `\x..` for bytes that are not UTF-8.
 pub(crate) fn quote(text: &[u8]) -> String {
-    let mut quoted = String::from("\"");
-    for chunk in text.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            quote_char(&mut quoted, c, '"');
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(quoted, "\\x{byte:02x}");
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// Escapes one character for a Go literal delimited by `delimiter`.
-fn quote_char(out: &mut String, c: char, delimiter: char) {
-    match c {
-        '\\' => out.push_str("\\\\"),
-        '\u{7}' => out.push_str("\\a"),
-        '\u{8}' => out.push_str("\\b"),
-        '\u{c}' => out.push_str("\\f"),
-        '\n' => out.push_str("\\n"),
-        '\r' => out.push_str("\\r"),
-        '\t' => out.push_str("\\t"),
-        '\u{b}' => out.push_str("\\v"),
-        c if c == delimiter => {
-            out.push('\\');
-            out.push(c);
-        }
-        c if u32::from(c) < 0x20 || c == '\u{7f}' => {
-            let _ = write!(out, "\\x{:02x}", u32::from(c));
-        }
-        c if c.is_control() || (c.is_whitespace() && c != ' ') => {
-            let _ = write!(out, "\\u{:04x}", u32::from(c));
-        }
-        c => out.push(c),
-    }
+    GoQuoted(text).to_string()
 }
 
 /// Words an operating system error as Go does: `connection refused`, without the number and in lower case.
@@ -76,12 +42,6 @@ pub(crate) fn os_error(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quoting_escapes_as_go_does() {
-        assert_eq!(quote(b"a\"b\\c\n\x01\xff"), r#""a\"b\\c\n\x01\xff""#);
-        assert_eq!(quote("é\u{a0}\u{7f}".as_bytes()), "\"é\\u00a0\\x7f\"");
-    }
 
     #[test]
     fn system_errors_lose_their_capital_and_number() {

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::process::{Agent, Net, three};
+use crate::process::{Agent, Net, Program, three};
 use crate::serf::transcript;
 
 /// Lines that the original prints or not, as a race goes.
@@ -120,4 +120,25 @@ fn a_second_interrupt_stops_at_once() {
     two.process.signal(Signal::INT);
     let (code, text) = two.process.end();
     assert_eq!(code, Some(1), "{text}");
+}
+
+#[test]
+fn the_loser_of_a_name_conflict_ends_with_success() {
+    let net = Net(150);
+    let [one, two, _three] = three(net, &["-profile=local"]);
+    let impostor = Agent::launch(Program::Ours, net, 14, "n2", &["-profile=local", "-join", &one.ip]);
+    let (code, text) = impostor.process.end();
+    assert_eq!(code, Some(0), "{text}");
+    let text = net.normalised(&text);
+    let conflict = "[ERR] serf: Node name conflicts with another node at 127.0.0.12:7946. Names must be unique! \
+                    (Resolution enabled: true)\n";
+    assert!(text.contains(conflict), "{text}");
+    let end = "    TIME [WARN] serf: Shutdown without a Leave\n    TIME [WARN] agent: Serf shutdown detected, quitting\n    \
+               TIME [INFO] agent: requesting serf shutdown\n    TIME [INFO] agent: shutdown complete\n";
+    assert!(
+        text.contains("[WARN] serf: minority in name conflict resolution, quiting [") && text.ends_with(end),
+        "{text}"
+    );
+    one.wait_for_members("n1 alive, n2 alive, n3 alive");
+    assert!(one.ask(&["members"]).contains(&format!("n2  {}:7946", two.ip)));
 }

@@ -9,6 +9,8 @@ mod encryption;
 mod fake_agent;
 mod interface;
 mod interop;
+mod interop_serf;
+mod kept;
 mod monitor;
 mod msgpack;
 mod namespaces;

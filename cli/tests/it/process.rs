@@ -247,7 +247,7 @@ impl Agent {
     }
 
     #[expect(clippy::disallowed_methods, reason = "an agent does not tell when its state changes; it has to be asked")]
-    fn wait_until<T: Debug>(&self, what: &str, ask: impl Fn(&Self) -> T, holds: impl Fn(&T) -> bool) {
+    pub(crate) fn wait_until<T: Debug>(&self, what: &str, ask: impl Fn(&Self) -> T, holds: impl Fn(&T) -> bool) {
         for _ in 1..ATTEMPTS {
             if holds(&ask(self)) {
                 return;

@@ -356,6 +356,12 @@ impl Session {
         dropped
     }
 
+    /// How many ids the queries of this connection's streams have got. They count up from 1, and the streams share
+    /// them: a query that is published gets those above the number before, up to the number after.
+    pub const fn query_ids(&self) -> u64 {
+        self.query_ids
+    }
+
     /// Queues a line for the monitor if it wants lines of that level; a line without a level always passes. True if
     /// it was dropped, because the client is slow.
     pub fn log_line(&mut self, level: Option<Level>, line: &[u8]) -> bool {

@@ -83,7 +83,7 @@ fn two_streams_get_a_query_under_a_number_each() {
     assert_eq!(session.next_action(), None);
     assert!(session.next_output().is_some());
     let query = StreamEvent::Query { ltime: 3, name: b"load".to_vec(), payload: Some(Vec::new()) };
-    assert_eq!(session.publish(&query), 0);
+    assert_eq!((session.publish(&query), session.query_ids()), (0, 2));
     assert_eq!(session.publish(&user(4)), 0);
     assert_eq!(session.publish(&query), 0);
     let ids: Vec<_> = bodies(&mut session).iter().filter_map(|body| body.get("ID").cloned()).collect();

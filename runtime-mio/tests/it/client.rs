@@ -11,6 +11,8 @@ pub(crate) enum Value {
     Nil,
     Bool(bool),
     Int(u64),
+    /// A number with a fraction, by its bits.
+    Float(u64),
     Text(Vec<u8>),
     List(Vec<Self>),
     Map(BTreeMap<Vec<u8>, Self>),
@@ -64,6 +66,10 @@ fn encode(value: &Value, out: &mut Vec<u8>) {
             out.push(0xcf);
             out.extend(number.to_be_bytes());
         }
+        Value::Float(bits) => {
+            out.push(0xcb);
+            out.extend(bits.to_be_bytes());
+        }
         Value::Text(text) => {
             out.push(0xda);
             out.extend(len16(text.len()));
@@ -94,6 +100,7 @@ fn decode(next: &mut dyn FnMut(usize) -> Option<Vec<u8>>) -> Option<Value> {
         0..=0x7f => return Some(Value::Int(u64::from(lead))),
         0xc0 => return Some(Value::Nil),
         0xc2 | 0xc3 => return Some(Value::Bool(lead == 0xc3)),
+        0xcb => return uint(8).map(Value::Float),
         0xcc => return uint(1).map(Value::Int),
         0xcd => return uint(2).map(Value::Int),
         0xce => return uint(4).map(Value::Int),

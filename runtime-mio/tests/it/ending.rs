@@ -143,18 +143,19 @@ fn a_retry_join_that_reaches_nobody_ends_the_agent() {
 
 #[test]
 fn a_hangup_takes_over_what_can_change_and_says_what_cannot() {
+    let long = villein_core::types::Tags::from([(b"role".to_vec(), vec![b'x'; 600])]);
     let mut reloads = vec![
         Err(vec!["Error decoding 'x.json': EOF".to_owned()]),
         Ok(Reload {
             warnings: vec!["Deprecation warning: 'Role' has been replaced with 'Tags'".to_owned()],
             log_level: Err("Invalid log level: BOGUS. Valid log levels are: [TRACE DEBUG INFO WARN ERR]".to_owned()),
-            tags: [(b"role".to_vec(), b"web".to_vec())].into(),
+            tags: Some(long),
             live: LiveOptions::default(),
         }),
         Ok(Reload {
             warnings: Vec::new(),
             log_level: Ok(Level::Err),
-            tags: villein_core::types::Tags::new(),
+            tags: None,
             live: LiveOptions { skip_leave_on_interrupt: true, ..LiveOptions::default() },
         }),
     ]
@@ -167,7 +168,7 @@ fn a_hangup_takes_over_what_can_change_and_says_what_cannot() {
     one.signal(Signal::Hangup);
     one.output.wait_for("==> Failed to reload configs");
     one.signal(Signal::Hangup);
-    one.output.wait_for("==> Failed to update tags");
+    one.output.wait_for("==> Failed to update tags: ");
     one.signal(Signal::Hangup);
     one.signal(Signal::Interrupt);
     let (exit, output) = one.wait();
@@ -183,7 +184,7 @@ fn a_hangup_takes_over_what_can_change_and_says_what_cannot() {
             "==> Reloading configuration...",
             "==> Deprecation warning: 'Role' has been replaced with 'Tags'",
             "==> Invalid log level: BOGUS. Valid log levels are: [TRACE DEBUG INFO WARN ERR]",
-            "==> Failed to update tags: tags can only be set at the start in this release",
+            "==> Failed to update tags: Encoded length of tags exceeds limit of 512 bytes: they take 610 (role 608)",
             "==> Caught signal: hangup",
             "==> Reloading configuration...",
             "==> Caught signal: interrupt",

@@ -3,6 +3,9 @@
 mod client;
 mod cluster;
 mod ending;
+mod files;
+mod handlers;
+mod queries;
 mod rpc;
 mod start;
 mod support;

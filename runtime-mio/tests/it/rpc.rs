@@ -1,7 +1,7 @@
 //! RPC sessions by bytes, as the clients in the field hold them (rpc.md).
 
 use villein_core::log::Level;
-use villein_runtime_mio::Signal;
+use villein_runtime_mio::{EventScript, Signal};
 
 use crate::client::{Client, Value, map, text};
 use crate::support::Running;
@@ -22,7 +22,7 @@ fn filter(tags: &[(&str, &str)], status: &str, name: &str) -> Option<Value> {
 fn tagged(ip: &str) -> Running {
     Running::start("t1", ip, |options| {
         options.config.tags.insert(b"role".to_vec(), b"web".to_vec());
-        options.live.event_handlers = vec![("query:load,user".to_owned(), "load.sh".to_owned())];
+        options.live.event_handlers = EventScript::parse("query:load,user=load.sh").expect("reads");
     })
 }
 
@@ -173,26 +173,6 @@ fn a_force_leave_of_an_unknown_node_succeeds() {
         let body = map([("Node", text("nobody")), ("Prune", Value::Bool(prune))]);
         assert_eq!(client.call("force-leave", Some(body)), "", "prune: {prune}");
     }
-}
-
-#[test]
-fn what_is_not_there_yet_is_answered_in_the_form_that_clients_wait_for() {
-    let one = Running::start("t1", "127.0.98.10", |_| ());
-    let mut client = one.client();
-    let missing = "not available in this release";
-    let event = map([("Name", text("deploy")), ("Payload", Value::Nil), ("Coalesce", Value::Bool(true))]);
-    assert_eq!(client.call("event", Some(event)), missing);
-    assert_eq!(client.call("query", Some(map([("Name", text("load"))]))), missing);
-    assert_eq!(client.call("tags", Some(map([("DeleteTags", Value::Nil)]))), missing);
-    let prune = map([("Node", text("t1")), ("Prune", Value::Bool(true))]);
-    assert_eq!(client.call("force-leave", Some(prune)), missing);
-    for command in ["install-key", "use-key", "remove-key"] {
-        assert_eq!(client.call(command, Some(map([("Key", text("AAAA"))]))), missing);
-        assert_eq!(client.next().expect("a body follows").field("NumNodes").int(), 0, "{command}");
-    }
-    assert_eq!(client.call("list-keys", None), missing);
-    client.next().expect("a body follows");
-    assert_eq!(client.members(), [("t1".to_owned(), "alive".to_owned())], "the session goes on");
 }
 
 #[test]

@@ -9,12 +9,28 @@ use std::time::Duration;
 use villein_core::Config;
 use villein_core::config::Profile;
 use villein_core::log::Level;
-use villein_runtime_mio::{Agent, AgentOptions, Control, Controls, Exit, Signal, StartError, TelemetryOptions};
+use villein_runtime_mio::{
+    Agent, AgentOptions, Control, Controls, Exit, FileOptions, Signal, StartError, TelemetryOptions,
+};
 
 use crate::client::Client;
 
 /// How long a condition may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks until `holds` does.
+#[expect(clippy::disallowed_methods, reason = "a file does not tell when it changes; it has to be looked at")]
+pub(crate) fn wait_until(holds: impl Fn() -> bool) {
+    for _ in 0..PATIENCE.as_millis() / PAUSE.as_millis() {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    assert!(holds(), "what is waited for does not come");
+}
+
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Output that can be waited for.
 #[derive(Clone, Default)]
@@ -80,6 +96,8 @@ pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
         rpc_auth: String::new(),
         log_level: Level::Info,
         time_zone: Some(String::new()),
+        files: FileOptions::default(),
+        restored: Vec::new(),
         banner: format!("                      Node name: '{name}'"),
         start_join: Vec::new(),
         mdns: None,

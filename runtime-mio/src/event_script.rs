@@ -1,51 +1,54 @@
-//! Event handlers as they are configured: `[FILTER=]SCRIPT`.
+//! Event handlers as they are configured: `[FILTER=]SCRIPT` (cli.md 4.1).
 
 use std::fmt;
 
+use villein_core::event::MemberEventKind;
+
 /// A script and the events it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EventScript {
-    pub(crate) event: EventKind,
+pub struct EventScript {
+    /// Which events.
+    pub event: EventKind,
     /// The user event or query meant; empty for all. Always empty for the other kinds.
-    pub(crate) name: String,
+    pub name: String,
     /// Handed to the shell as it stands.
-    pub(crate) script: String,
+    pub script: String,
 }
 
 /// The events that a handler can be for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventKind {
+pub enum EventKind {
+    /// All of them.
     Any,
-    MemberJoin,
-    MemberLeave,
-    MemberFailed,
-    MemberUpdate,
-    MemberReap,
+    /// Changes of members.
+    Members(MemberEventKind),
+    /// User events.
     User,
+    /// Queries.
     Query,
 }
 
 impl EventKind {
     const ALL: [Self; 8] = [
         Self::Any,
-        Self::MemberJoin,
-        Self::MemberLeave,
-        Self::MemberFailed,
-        Self::MemberUpdate,
-        Self::MemberReap,
+        Self::Members(MemberEventKind::Join),
+        Self::Members(MemberEventKind::Leave),
+        Self::Members(MemberEventKind::Failed),
+        Self::Members(MemberEventKind::Update),
+        Self::Members(MemberEventKind::Reap),
         Self::User,
         Self::Query,
     ];
 
     /// The word that stands for the kind in a filter.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Any => "*",
-            Self::MemberJoin => "member-join",
-            Self::MemberLeave => "member-leave",
-            Self::MemberFailed => "member-failed",
-            Self::MemberUpdate => "member-update",
-            Self::MemberReap => "member-reap",
+            Self::Members(MemberEventKind::Join) => "member-join",
+            Self::Members(MemberEventKind::Leave) => "member-leave",
+            Self::Members(MemberEventKind::Failed) => "member-failed",
+            Self::Members(MemberEventKind::Update) => "member-update",
+            Self::Members(MemberEventKind::Reap) => "member-reap",
             Self::User => "user",
             Self::Query => "query",
         }
@@ -54,7 +57,7 @@ impl EventKind {
 
 /// A filter that names no event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct InvalidEventScript {
+pub struct InvalidEventScript {
     event: String,
     script: String,
 }
@@ -67,7 +70,10 @@ impl fmt::Display for InvalidEventScript {
 
 impl EventScript {
     /// Reads one configured handler: a script for each filter of the comma list before the first `=`.
-    pub(crate) fn parse(text: &str) -> Result<Vec<Self>, InvalidEventScript> {
+    ///
+    /// # Errors
+    /// A filter names no event.
+    pub fn parse(text: &str) -> Result<Vec<Self>, InvalidEventScript> {
         let (filters, script) = match text.split_once('=') {
             Some(("", script)) => ("*", script),
             Some(split) => split,
@@ -76,10 +82,14 @@ impl EventScript {
         filters.split(',').map(|filter| Self::with_filter(filter, script)).collect()
     }
 
-    /// The one filter of this script in the form in which it is configured: `*`, `member-join`, `user:deploy`.
-    pub(crate) fn filter(&self) -> String {
-        let separator = if self.name.is_empty() { "" } else { ":" };
-        format!("{}{separator}{}", self.event.as_str(), self.name)
+    /// The filter as `serf info` shows it: the kind, a colon and the name, be it empty.
+    pub fn filter(&self) -> String {
+        format!("{}:{}", self.event.as_str(), self.name)
+    }
+
+    /// Whether the script is for an event of that kind and name; names are compared whole.
+    pub fn is_for(&self, kind: EventKind, name: &[u8]) -> bool {
+        self.event == EventKind::Any || (self.event == kind && (self.name.is_empty() || self.name.as_bytes() == name))
     }
 
     fn with_filter(filter: &str, script: &str) -> Result<Self, InvalidEventScript> {
@@ -98,7 +108,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<(&'static str, String, String)> {
-        let scripts = EventScript::parse(text).unwrap();
+        let scripts = EventScript::parse(text).expect("reads");
         scripts.into_iter().map(|script| (script.event.as_str(), script.name, script.script)).collect()
     }
 
@@ -122,10 +132,23 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_shown_as_it_is_configured() {
-        let scripts = EventScript::parse("*,member-reap,user:,user:a:b,query:x=y").unwrap();
+    fn a_filter_is_shown_with_its_colon() {
+        let scripts = EventScript::parse("*,member-reap,user:,user:a:b,query:x=y").expect("reads");
         let filters: Vec<String> = scripts.iter().map(EventScript::filter).collect();
-        assert_eq!(filters, ["*", "member-reap", "user", "user:a:b", "query:x"]);
+        assert_eq!(filters, ["*:", "member-reap:", "user:", "user:a:b", "query:x"]);
+    }
+
+    #[test]
+    fn a_script_is_for_the_events_that_its_filter_names() {
+        let is_for = |filter: &str, kind, name: &str| {
+            EventScript::parse(&format!("{filter}=x")).expect("reads")[0].is_for(kind, name.as_bytes())
+        };
+        let join = EventKind::Members(MemberEventKind::Join);
+        assert!(is_for("*", join, "") && is_for("*", EventKind::User, "a") && is_for("*", EventKind::Query, "a"));
+        assert!(is_for("member-join", join, "") && !is_for("member-leave", join, "") && !is_for("user", join, ""));
+        assert!(is_for("user", EventKind::User, "a") && is_for("user:a", EventKind::User, "a"));
+        assert!(!is_for("user:a", EventKind::User, "ab") && !is_for("user:a", EventKind::Query, "a"));
+        assert!(is_for("query:a", EventKind::Query, "a") && is_for("query:", EventKind::Query, "a"));
     }
 
     #[test]
@@ -138,7 +161,7 @@ mod tests {
             (" user=x", " user", "x"),
             ("FOO=1 ./x", "FOO", "1 ./x"),
         ] {
-            let error = EventScript::parse(text).unwrap_err();
+            let error = EventScript::parse(text).expect_err("is refused");
             assert_eq!(error.to_string(), format!("Invalid event script: Event '{event}' invoking '{script}'"));
         }
     }

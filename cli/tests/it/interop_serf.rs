@@ -1,0 +1,111 @@
+//! Events, queries, tags and keys: the original's commands get the same from our agent as from the original's.
+
+use crate::process::{Agent, Net, Program, original};
+use crate::serf::Run;
+
+const KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
+const OTHER: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
+
+/// An agent of each program, alike and alone.
+fn agents(original: &Program, net: Net, words: &[&str]) -> [Agent; 2] {
+    let start = |program: &Program, host| Agent::start_program(program.clone(), net, host, "n1", words);
+    [start(&Program::Ours, 11), start(original, 12)]
+}
+
+/// What a command shows. Rows of a table stand in any order.
+fn shown(run: &Run) -> (Option<i32>, Vec<&str>) {
+    let mut lines: Vec<&str> = run.stdout.lines().collect();
+    lines.sort_unstable();
+    (run.code, lines)
+}
+
+/// Runs the original's commands against both agents.
+fn both_show_the_same(original: &Program, [ours, theirs]: &[Agent; 2], commands: &[&[&str]]) {
+    for words in commands {
+        let [ours, theirs] = [ours, theirs].map(|agent| original.client(&agent.rpc_addr, words));
+        assert_eq!(shown(&ours), shown(&theirs), "{words:?}");
+    }
+}
+
+#[test]
+fn events_and_tags_are_answered_alike() {
+    let Some(original) = original() else { return };
+    let agents = agents(&original, Net(151), &["-profile=local", "-tag", "a=1", "-tag", "b=2"]);
+    let (long, longer) = ("x".repeat(490), "x".repeat(600));
+    both_show_the_same(
+        &original,
+        &agents,
+        &[
+            &["event", "deploy", "v1"],
+            &["event", "-coalesce=false", "", ""],
+            &["event", "e", &long],
+            &["event", "e", &longer],
+            &["tags", "-set", "c=", "-set", "a=3", "-delete", "b", "-delete", "nosuch"],
+            &["members", "-tag", "a=3", "-tag", "c=", "-status=alive", "-format=json", "-name=nosuch"],
+            &["rtt", "nosuch"],
+            &["force-leave", "-prune", "nosuch"],
+        ],
+    );
+    for agent in &agents {
+        agent.process.output.wait_for("[INFO] agent: Received event: user-event: \n");
+        agent.process.output.wait_for("[INFO] agent: Received event: user-event: deploy\n");
+        assert!(agent.ask(&["info"]).ends_with("tags:\n\ta = 3\n\tc = \n"));
+    }
+}
+
+#[test]
+fn queries_are_answered_alike() {
+    let Some(original) = original() else { return };
+    let words = [
+        "-profile=local",
+        "-tag=role=web",
+        "-event-handler=query:load=echo 0.5; echo of $SERF_TAG_ROLE >&2; cat",
+        "-event-handler=query:load=echo second",
+        "-event-handler=query:bad=echo out; exit 1",
+    ];
+    let agents = agents(&original, Net(152), &words);
+    let long = "x".repeat(1024);
+    both_show_the_same(
+        &original,
+        &agents,
+        &[
+            &["query", "-timeout=300ms", "load", "now"],
+            &["query", "-timeout=300ms", "-format=json", "load", "now\n"],
+            &["query", "-timeout=300ms", "-no-ack", "load"],
+            &["query", "-timeout=300ms", "-relay-factor=3", "bad"],
+            &["query", "-timeout=100ms", "-node=n2", "load"],
+            &["query", "-timeout=100ms", "-tag=role=db", "load"],
+            &["query", "-timeout=300ms", "-tag=role=e", "-node=n1", "load"],
+            &["query", "-timeout=100ms", "-tag=role=(", "load"],
+            &["query", "-timeout=-1s", "load"],
+            &["query", "_serf_stats"],
+            &["query", "load", &long],
+        ],
+    );
+    for agent in &agents {
+        let output = &agent.process.output;
+        output.wait_for("[ERR] agent: Error invoking script 'echo out; exit 1': exit status 1\n");
+        output.wait_for("'query: load': failed to respond to key query: response already sent\n");
+    }
+}
+
+#[test]
+fn keys_are_answered_alike() {
+    let Some(original) = original() else { return };
+    let commands: [&[&str]; 12] = [
+        &["keys", "-list"],
+        &["keys", "-install", OTHER],
+        &["keys", "-install", OTHER],
+        &["keys", "-install", "YWJj"],
+        &["keys", "-install", "not base64!"],
+        &["keys", "-list"],
+        &["keys", "-remove", KEY],
+        &["keys", "-use", "MDEyMzQ1Njc4OWFiY2RlZg=="],
+        &["keys", "-use", OTHER],
+        &["keys", "-remove", KEY],
+        &["keys", "-remove", KEY],
+        &["keys", "-list"],
+    ];
+    both_show_the_same(&original, &agents(&original, Net(153), &["-profile=local", "-encrypt", KEY]), &commands);
+    both_show_the_same(&original, &agents(&original, Net(154), &["-profile=local"]), &commands);
+}

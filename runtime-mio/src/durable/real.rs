@@ -1,0 +1,105 @@
+//! The disk of the host.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use crate::durable::{Attributes, Disk};
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    type File = File;
+
+    fn read_link(&mut self, path: &Path) -> io::Result<Option<PathBuf>> {
+        match fs::read_link(path) {
+            Ok(to) => Ok(Some(to)),
+            // readlink(2) says InvalidInput of what is no link.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn attributes(&mut self, path: &Path) -> io::Result<Option<Attributes>> {
+        match fs::metadata(path) {
+            Ok(found) => Ok(Some(attributes(&found))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn create(&mut self, path: &Path, mode: u32) -> io::Result<File> {
+        OpenOptions::new().append(true).create_new(true).mode(mode).open(path)
+    }
+
+    fn open(&mut self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().append(true).open(path)
+    }
+
+    fn set_attributes(&mut self, file: &mut File, wanted: Attributes) -> io::Result<()> {
+        let has = attributes(&file.metadata()?);
+        if (has.uid, has.gid) != (wanted.uid, wanted.gid) {
+            // Only root gives files away, but anybody can give one to a group of theirs.
+            let both = fchown(&*file, Some(wanted.uid), Some(wanted.gid));
+            permitted(both.or_else(|_| fchown(&*file, None, Some(wanted.gid))))?;
+        }
+        // Behind the owner: a change of that takes bits away.
+        file.set_permissions(Permissions::from_mode(wanted.mode))
+    }
+
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<usize> {
+        file.write(bytes)
+    }
+
+    fn truncate(&mut self, file: &mut File, len: u64) -> io::Result<()> {
+        file.set_len(len)
+    }
+
+    fn sync(&mut self, file: &mut File) -> io::Result<()> {
+        syncable(file.sync_all())
+    }
+
+    fn sync_data(&mut self, file: &mut File) -> io::Result<()> {
+        syncable(file.sync_data())
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
+        syncable(File::open(path)?.sync_all())
+    }
+}
+
+fn attributes(found: &fs::Metadata) -> Attributes {
+    Attributes {
+        regular: found.is_file(),
+        mode: found.mode() & 0o7777,
+        uid: found.uid(),
+        gid: found.gid(),
+        len: found.len(),
+    }
+}
+
+fn permitted(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+/// Devices, pipes and some file systems' directories have nothing to sync: fsync(2) says InvalidInput of them.
+fn syncable(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,357 @@
+//! The files of an agent: snapshot, keyring and tags, written off the loop (cli.md 3.8 and 3.9).
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use mio::Waker;
+use villein_core::io::{Persist, PersistError, PersistId};
+use villein_core::keyring::Key;
+use villein_core::limits;
+use villein_core::types::Tags;
+
+use crate::address::errno_text;
+use crate::durable::{AppendFile, DurableError, PRIVATE, RealDisk, SHARED, replace};
+
+/// Records that wait for the disk.
+const WAITING_MAX: usize = 2 * limits::PERSISTS_MAX;
+/// Records for the end of the snapshot that are written at once.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Writing to a file needs far less.
+const STACK_BYTES: usize = 128 << 10;
+
+/// Which files an agent keeps. Their content at the start is part of the configuration, but for the snapshot's.
+#[derive(Clone, Debug, Default)]
+pub struct FileOptions {
+    /// What is worth knowing after a restart; created if it is not there.
+    pub snapshot: Option<PathBuf>,
+    /// The keys; written when they change.
+    pub keyring: Option<KeptFile<[Key]>>,
+    /// The tags; written when they change.
+    pub tags: Option<KeptFile<Tags>>,
+}
+
+/// A small file that is written as a whole.
+#[derive(Debug)]
+pub struct KeptFile<T: ?Sized> {
+    /// Where.
+    pub path: PathBuf,
+    /// Gives the content.
+    pub encode: fn(&T) -> Vec<u8>,
+}
+
+impl<T: ?Sized> Clone for KeptFile<T> {
+    fn clone(&self) -> Self {
+        Self { path: self.path.clone(), encode: self.encode }
+    }
+}
+
+/// What a file holds.
+type Content = Box<[u8]>;
+/// What has become of a record.
+pub(crate) type Kept = (PersistId, Result<(), PersistError>);
+
+/// Starts a thread when something must be written, and lets it end when nothing is left.
+pub(crate) struct Files {
+    options: FileOptions,
+    snapshot: Option<Arc<Mutex<Snapshot>>>,
+    waker: Arc<Waker>,
+    worker: Option<Worker>,
+}
+
+struct Worker {
+    jobs: SyncSender<(PersistId, Job)>,
+    kept: Receiver<Kept>,
+    waiting: usize,
+}
+
+enum Job {
+    /// Records for the end of the snapshot.
+    Append(Box<[u8]>),
+    /// The whole snapshot.
+    Compact(Box<[u8]>),
+    /// A small file: what it is for, where, its content.
+    Replace(&'static str, PathBuf, Vec<u8>),
+}
+
+/// The snapshot file.
+struct Snapshot {
+    path: PathBuf,
+    /// `None`: it must be opened again.
+    file: Option<AppendFile<RealDisk>>,
+}
+
+impl Files {
+    /// Reads the snapshot and opens it for more.
+    ///
+    /// # Errors
+    /// It cannot be read or written: upstream's text, with the file.
+    pub(crate) fn open(options: FileOptions, waker: Arc<Waker>) -> Result<(Self, Option<Content>), String> {
+        let mut found = None;
+        let mut snapshot = None;
+        if let Some(path) = options.snapshot.clone() {
+            let failed = |problem: String| format!("Failed to setup snapshot: failed to open snapshot: {problem}");
+            found = read(&path).map_err(|error| failed(format!("open {}: {}", path.display(), errno_text(&error))))?;
+            let file = AppendFile::open(RealDisk, &path, SHARED).map_err(|error| failed(error.to_string()))?;
+            snapshot = Some(Arc::new(Mutex::new(Snapshot { path, file: Some(file) })));
+        }
+        Ok((Self { options, snapshot, waker, worker: None }, found))
+    }
+
+    /// Has a record written; the answer is there when the waker has woken the loop.
+    ///
+    /// # Errors
+    /// Why it cannot be kept: there is no file for it, too many wait, or there is no thread.
+    pub(crate) fn keep(&mut self, id: PersistId, record: Persist) -> Result<(), PersistError> {
+        let job = self.job(record).ok_or_else(|| PersistError("the agent has no file to keep it in".to_owned()))?;
+        let worker = match &mut self.worker {
+            Some(worker) => worker,
+            none => {
+                let started = Worker::start(self.snapshot.clone(), &self.waker);
+                none.insert(
+                    started.map_err(|error| PersistError(format!("no thread to write: {}", errno_text(&error))))?,
+                )
+            }
+        };
+        if worker.waiting >= WAITING_MAX {
+            return Err(PersistError(format!("{WAITING_MAX} other records wait for the disk")));
+        }
+        worker.jobs.try_send((id, job)).map_err(|_| PersistError("the thread that writes has ended".to_owned()))?;
+        worker.waiting += 1;
+        Ok(())
+    }
+
+    fn job(&self, record: Persist) -> Option<Job> {
+        match record {
+            Persist::Incarnation(_) => None,
+            Persist::Snapshot { .. } if self.snapshot.is_none() => None,
+            Persist::Snapshot { lines, replace: true, sync: _ } => Some(Job::Compact(lines)),
+            // All that is appended is synced: it happens off the loop, and records that wait go together.
+            Persist::Snapshot { lines, replace: false, sync: _ } => Some(Job::Append(lines)),
+            Persist::Keyring(keys) => {
+                let KeptFile { path, encode } = self.options.keyring.clone()?;
+                Some(Job::Replace("keyring", path, encode(&keys)))
+            }
+            Persist::Tags(tags) => {
+                let KeptFile { path, encode } = self.options.tags.clone()?;
+                Some(Job::Replace("tags", path, encode(&tags)))
+            }
+        }
+    }
+
+    /// The next answer that is there.
+    pub(crate) fn take(&mut self) -> Option<Kept> {
+        self.answer(|kept| kept.try_recv().ok())
+    }
+
+    /// Waits for the next answer, at the end of an agent; `None`: nothing waits, or it takes too long.
+    pub(crate) fn wait(&mut self, timeout: Duration) -> Option<Kept> {
+        self.answer(|kept| kept.recv_timeout(timeout).ok())
+    }
+
+    fn answer(&mut self, receive: impl FnOnce(&Receiver<Kept>) -> Option<Kept>) -> Option<Kept> {
+        let worker = self.worker.as_mut()?;
+        let kept = receive(&worker.kept)?;
+        worker.waiting -= 1;
+        if worker.waiting == 0 {
+            self.worker = None;
+        }
+        Some(kept)
+    }
+}
+
+impl Worker {
+    fn start(snapshot: Option<Arc<Mutex<Snapshot>>>, waker: &Arc<Waker>) -> io::Result<Self> {
+        let (jobs, asked) = sync_channel::<(PersistId, Job)>(WAITING_MAX);
+        let (answers, kept) = sync_channel(WAITING_MAX);
+        let waker = Arc::clone(waker);
+        thread::Builder::new().name("files".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+            let mut next = asked.recv().ok();
+            while let Some((id, job)) = next.take() {
+                let mut ids = vec![id];
+                let result = match job {
+                    Job::Append(lines) => {
+                        let mut lines = Vec::from(lines);
+                        next = gather(&asked, &mut ids, &mut lines);
+                        with(snapshot.as_deref(), |snapshot| snapshot.append(&lines))
+                    }
+                    Job::Compact(lines) => with(snapshot.as_deref(), |snapshot| snapshot.compact(&lines)),
+                    Job::Replace(what, path, content) => replace(&mut RealDisk, &path, &content, PRIVATE)
+                        .map_err(|error| PersistError(format!("Failed to write {what} file: {error}"))),
+                };
+                for id in ids {
+                    if answers.send((id, result.clone())).is_err() {
+                        return;
+                    }
+                }
+                if waker.wake().is_err() {
+                    return;
+                }
+                next = next.or_else(|| asked.recv().ok());
+            }
+        })?;
+        Ok(Self { jobs, kept, waiting: 0 })
+    }
+}
+
+/// Puts the appends that wait to the one at hand; gives the first job that is another.
+fn gather(
+    asked: &Receiver<(PersistId, Job)>,
+    ids: &mut Vec<PersistId>,
+    lines: &mut Vec<u8>,
+) -> Option<(PersistId, Job)> {
+    while lines.len() < BATCH_BYTES_MAX {
+        match asked.try_recv().ok()? {
+            (id, Job::Append(more)) => {
+                ids.push(id);
+                lines.extend(more);
+            }
+            other => return Some(other),
+        }
+    }
+    None
+}
+
+fn with(
+    snapshot: Option<&Mutex<Snapshot>>,
+    act: impl FnOnce(&mut Snapshot) -> Result<(), DurableError>,
+) -> Result<(), PersistError> {
+    let Some(snapshot) = snapshot else { return Ok(()) };
+    let mut snapshot = snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+    act(&mut snapshot).map_err(|error| PersistError(error.to_string()))
+}
+
+impl Snapshot {
+    fn append(&mut self, lines: &[u8]) -> Result<(), DurableError> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(AppendFile::open(RealDisk, &self.path, SHARED)?),
+        };
+        file.append(lines)
+    }
+
+    fn compact(&mut self, lines: &[u8]) -> Result<(), DurableError> {
+        // Whatever comes of it, the open file may no longer be the one of that name.
+        self.file = None;
+        replace(&mut RealDisk, &self.path, lines, SHARED)
+    }
+}
+
+/// What a file holds, up to what a snapshot may; `None`: there is none.
+fn read(path: &Path) -> io::Result<Option<Content>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut bytes = Vec::new();
+    file.take(limits::SNAPSHOT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll, Token};
+
+    struct Loop {
+        poll: Poll,
+        files: Files,
+    }
+
+    fn open(options: FileOptions) -> Result<(Loop, Option<Content>), String> {
+        let poll = Poll::new().expect("a poll");
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("a waker"));
+        let (files, found) = Files::open(options, waker)?;
+        Ok((Loop { poll, files }, found))
+    }
+
+    impl Loop {
+        fn next(&mut self) -> Kept {
+            let mut events = Events::with_capacity(1);
+            loop {
+                match self.files.take() {
+                    Some(kept) => return kept,
+                    None => self.poll.poll(&mut events, Some(Duration::from_secs(10))).expect("is woken"),
+                }
+            }
+        }
+    }
+
+    fn lines(text: &str, replace: bool) -> Persist {
+        Persist::Snapshot { lines: text.as_bytes().into(), replace, sync: true }
+    }
+
+    fn tags_file(path: &Path) -> FileOptions {
+        let encode = |tags: &Tags| tags.keys().flatten().copied().collect();
+        FileOptions { tags: Some(KeptFile { path: path.into(), encode }), ..FileOptions::default() }
+    }
+
+    #[test]
+    fn a_snapshot_is_appended_to_and_replaced_in_the_order_asked_for() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("snapshot");
+        let options = FileOptions { snapshot: Some(path.clone()), ..FileOptions::default() };
+        let (mut one, found) = open(options.clone()).expect("opens");
+        assert_eq!((found, path.exists()), (None, true));
+        let records = [lines("a\n", false), lines("b\n", false), lines("c\n", true), lines("d\n", false)];
+        for (id, record) in (0..).map(PersistId).zip(records) {
+            one.files.keep(id, record).expect("is taken");
+        }
+        assert_eq!([(); 4].map(|()| one.next()), [0, 1, 2, 3].map(|id| (PersistId(id), Ok(()))));
+        assert!(one.files.worker.is_none(), "the thread has nothing left to do");
+        one.files.keep(PersistId(4), lines("e\n", false)).expect("is taken");
+        assert_eq!(one.next(), (PersistId(4), Ok(())));
+        let (_, found) = open(options).expect("opens");
+        assert_eq!(found.as_deref(), Some(&b"c\nd\ne\n"[..]));
+    }
+
+    #[test]
+    fn a_snapshot_that_cannot_be_opened_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("no").join("snapshot");
+        let refusal = open(FileOptions { snapshot: Some(path.clone()), ..FileOptions::default() }).err();
+        let wanted = "Failed to setup snapshot: failed to open snapshot: open";
+        assert_eq!(refusal, Some(format!("{wanted} {}: no such file or directory", path.display())));
+    }
+
+    #[test]
+    fn what_has_no_file_is_refused_at_once() {
+        let (mut one, _) = open(FileOptions::default()).expect("opens");
+        for record in [Persist::Tags(Tags::new()), Persist::Keyring(Vec::new()), lines("a\n", false)] {
+            let error = one.files.keep(PersistId(0), record).expect_err("is refused");
+            assert_eq!(error.to_string(), "the agent has no file to keep it in");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_says_so_in_its_answer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let tags = Tags::from([(b"a".to_vec(), b"1".to_vec())]);
+        let path = directory.path().join("tags");
+        let (mut one, _) = open(tags_file(&path)).expect("opens");
+        one.files.keep(PersistId(7), Persist::Tags(tags.clone())).expect("is taken");
+        assert_eq!(one.next(), (PersistId(7), Ok(())));
+        assert_eq!(std::fs::read(&path).expect("is there"), b"a");
+        let (mut one, _) = open(tags_file(&directory.path().join("no").join("tags"))).expect("opens");
+        one.files.keep(PersistId(8), Persist::Tags(tags)).expect("is taken");
+        let (id, result) = one.next();
+        let error = result.expect_err("is not written").to_string();
+        assert!(error.starts_with("Failed to write tags file: open ") && id == PersistId(8), "{error}");
+    }
+
+    #[test]
+    fn the_end_of_an_agent_can_wait_for_what_is_under_way() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("snapshot");
+        let options = FileOptions { snapshot: Some(path.clone()), ..FileOptions::default() };
+        let (mut one, _) = open(options).expect("opens");
+        one.files.keep(PersistId(0), lines("a\n", false)).expect("is taken");
+        assert_eq!(one.files.wait(Duration::from_secs(10)), Some((PersistId(0), Ok(()))));
+        assert_eq!(one.files.wait(Duration::from_secs(10)), None, "nothing waits");
+        assert_eq!(std::fs::read(&path).expect("is there"), b"a\n");
+    }
+}

@@ -1,0 +1,182 @@
+//! What an event handler's script is told: environment and standard input (cli.md 4.2 and 4.3).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use villein_core::event::{Event, MemberInfo, QueryKey};
+use villein_core::types::{Name, Tags};
+
+use crate::event_script::EventKind;
+
+/// An event, as scripts are told of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Occurrence {
+    pub(crate) kind: EventKind,
+    /// Of the user event or query; else empty.
+    pub(crate) name: Box<[u8]>,
+    /// Of the user event or query; else 0.
+    ltime: u64,
+    /// What the script reads.
+    pub(crate) input: Box<[u8]>,
+    /// The query that may be answered.
+    pub(crate) query: Option<QueryKey>,
+}
+
+impl Occurrence {
+    /// `None`: it is none of the events that handlers can be for.
+    pub(crate) fn of(event: &Event) -> Option<Self> {
+        let empty = Self { kind: EventKind::Any, name: [].into(), ltime: 0, input: [].into(), query: None };
+        Some(match event {
+            Event::Members { kind, members } => {
+                Self { kind: EventKind::Members(*kind), input: member_lines(members).into(), ..empty }
+            }
+            Event::User(user) => Self {
+                kind: EventKind::User,
+                name: user.name.clone(),
+                ltime: user.ltime.0,
+                input: line_of(&user.payload),
+                ..empty
+            },
+            Event::Query(query) => Self {
+                kind: EventKind::Query,
+                name: query.name.clone(),
+                ltime: query.key.ltime.0,
+                input: line_of(&query.payload),
+                query: Some(query.key),
+            },
+            Event::Shutdown(_) => return None,
+        })
+    }
+
+    /// Bytes that it takes in a queue.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.name.len() + self.input.len()
+    }
+
+    /// The variables that are put over those of the agent.
+    pub(crate) fn environment(&self, node: &Name, tags: &Tags) -> Vec<(OsString, OsString)> {
+        let role = tags.get(ROLE).cloned().unwrap_or_default();
+        let mut variables = vec![
+            ("SERF_EVENT".into(), self.kind.as_str().into()),
+            ("SERF_SELF_NAME".into(), OsString::from_vec(node.as_bytes().to_vec())),
+            ("SERF_SELF_ROLE".into(), OsString::from_vec(role)),
+        ];
+        let tag = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+            (format!("SERF_TAG_{}", variable_name(key)).into(), OsString::from_vec(value.clone()))
+        };
+        variables.extend(tags.iter().map(tag));
+        let (name, ltime) = match self.kind {
+            EventKind::User => ("SERF_USER_EVENT", "SERF_USER_LTIME"),
+            EventKind::Query => ("SERF_QUERY_NAME", "SERF_QUERY_LTIME"),
+            EventKind::Any | EventKind::Members(_) => return variables,
+        };
+        variables.push((name.into(), OsString::from_vec(self.name.to_vec())));
+        variables.push((ltime.into(), self.ltime.to_string().into()));
+        variables
+    }
+}
+
+const ROLE: &[u8] = b"role";
+
+/// A payload, ended by a line break if there is any.
+fn line_of(payload: &[u8]) -> Box<[u8]> {
+    let missing = payload.last().is_some_and(|last| *last != b'\n');
+    if missing { [payload, b"\n"].concat().into() } else { payload.into() }
+}
+
+/// One line for each member: name, IP, role, all tags.
+fn member_lines(members: &[MemberInfo]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for member in members {
+        let tags: Vec<_> = member.tags.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat()).collect();
+        let role = member.tags.get(ROLE).map_or(&[][..], Vec::as_slice);
+        push_clean(&mut lines, member.name.as_bytes());
+        lines.extend(format!("\t{}\t", member.addr.ip()).bytes());
+        push_clean(&mut lines, role);
+        lines.push(b'\t');
+        push_clean(&mut lines, &tags.join(&b','));
+        lines.push(b'\n');
+    }
+    lines
+}
+
+/// Appends a field in which the separators of the line are escaped.
+fn push_clean(line: &mut Vec<u8>, field: &[u8]) {
+    for byte in field {
+        match byte {
+            b'\t' => line.extend(b"\\t"),
+            b'\n' => line.extend(b"\\n"),
+            byte => line.push(*byte),
+        }
+    }
+}
+
+/// A tag's name as a variable can have it: in capitals, and one `_` for every other character.
+fn variable_name(tag: &[u8]) -> String {
+    let capitals = String::from_utf8_lossy(tag).to_uppercase();
+    let kept = |c: char| if matches!(c, 'A'..='Z' | '0'..='9' | '_') { c } else { '_' };
+    capitals.chars().map(kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use villein_core::event::{MemberEventKind, Status, UserEvent};
+    use villein_core::lamport::LamportTime;
+    use villein_core::types::{GossipAddr, Versions};
+
+    fn tags(pairs: &[(&str, &str)]) -> Tags {
+        pairs.iter().map(|(key, value)| (key.as_bytes().to_vec(), value.as_bytes().to_vec())).collect()
+    }
+
+    fn user(payload: &str) -> Occurrence {
+        let event = UserEvent {
+            ltime: LamportTime(7),
+            name: b"deploy".as_slice().into(),
+            payload: payload.as_bytes().into(),
+            coalesce: false,
+        };
+        Occurrence::of(&Event::User(event)).expect("is one")
+    }
+
+    #[test]
+    fn a_member_is_a_line_of_four_fields() {
+        let member = |name: &str, last: u8, pairs: &[(&str, &str)]| MemberInfo {
+            name: name.into(),
+            addr: GossipAddr::from_bytes(&[127, 0, 0, last], 7946).expect("an address"),
+            tags: tags(pairs),
+            status: Status::Alive,
+            versions: Versions::CURRENT,
+        };
+        let members = vec![member("n2", 12, &[("role", "d\tb"), ("a", "1\n=,")]), member("n\t3", 13, &[])];
+        let event = Event::Members { kind: MemberEventKind::Join, members };
+        let occurrence = Occurrence::of(&event).expect("is one");
+        let wanted = "n2\t127.0.0.12\td\\tb\ta=1\\n=,,role=d\\tb\nn\\t3\t127.0.0.13\t\t\n";
+        assert_eq!(String::from_utf8_lossy(&occurrence.input), wanted);
+    }
+
+    #[test]
+    fn a_payload_ends_with_a_line_break_unless_it_is_empty() {
+        for (payload, input) in [("", ""), ("a", "a\n"), ("a\n", "a\n"), ("\n", "\n")] {
+            assert_eq!(*user(payload).input, *input.as_bytes());
+        }
+    }
+
+    #[test]
+    fn tags_become_variables_in_capitals() {
+        let names = ["my-tag.x", "9lives", "ünï", "ROLE_2"].map(|tag| variable_name(tag.as_bytes()));
+        assert_eq!(names, ["MY_TAG_X", "9LIVES", "_N_", "ROLE_2"]);
+        let environment = user("").environment(&"n1".into(), &tags(&[("role", "web"), ("dc", "a\nb")]));
+        let shown: Vec<_> = environment.iter().map(|(k, v)| (k.to_str(), v.to_str())).collect();
+        let wanted = [
+            ("SERF_EVENT", "user"),
+            ("SERF_SELF_NAME", "n1"),
+            ("SERF_SELF_ROLE", "web"),
+            ("SERF_TAG_DC", "a\nb"),
+            ("SERF_TAG_ROLE", "web"),
+            ("SERF_USER_EVENT", "deploy"),
+            ("SERF_USER_LTIME", "7"),
+        ];
+        assert_eq!(shown, wanted.map(|(k, v)| (Some(k), Some(v))));
+    }
+}
