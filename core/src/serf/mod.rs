@@ -20,7 +20,7 @@ use crate::swim::{Swim, SwimEvent};
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
 use crate::types::{Meta, Name, Slot};
-use crate::wire::SerfMessage;
+use crate::wire::{Fired, SerfMessage};
 
 mod coalesce;
 mod conflict;
@@ -51,7 +51,6 @@ use query::{Origin, Queries};
 use recorder::Recorder;
 use rejoin::SnapshotPeers;
 use seen::Seen;
-use user_event::Fired;
 
 /// The layer above membership, of one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]

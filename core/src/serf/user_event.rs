@@ -2,8 +2,6 @@
 
 use alloc::boxed::Box;
 
-use serde::{Deserialize, Serialize};
-
 use super::seen::{Seen, Weight};
 use crate::command::{CommandError, Reply};
 use crate::ctx::Ctx;
@@ -14,14 +12,7 @@ use crate::limits;
 use crate::log::Log;
 use crate::serf::{Serf, reply};
 use crate::types::Name;
-use crate::wire::{EventsAt, SerfMessage, UserEvent, memberlist};
-
-/// What tells two user events of one Lamport time apart; the coalesce flag does not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Fired {
-    name: Box<[u8]>,
-    payload: Box<[u8]>,
-}
+use crate::wire::{EventsAt, Fired, SerfMessage, UserEvent, memberlist};
 
 impl Weight for Fired {
     fn bytes(&self) -> usize {
@@ -88,13 +79,7 @@ impl Serf {
 
     /// What we remember, for a push/pull: in Lamport order (user-asks 21).
     pub(super) fn remembered_events(&self) -> alloc::vec::Vec<EventsAt> {
-        self.events
-            .times()
-            .map(|(ltime, events)| EventsAt {
-                ltime,
-                events: events.iter().map(|fired| (fired.name.clone(), fired.payload.clone())).collect(),
-            })
-            .collect()
+        self.events.times().map(|(ltime, events)| EventsAt { ltime, events: events.to_vec() }).collect()
     }
 
     /// Takes the events of a push/pull in, oldest first whatever the peer's order. Nothing of it is passed on.
@@ -102,7 +87,7 @@ impl Serf {
         events.sort_by_key(|at| at.ltime);
         for EventsAt { ltime, events } in events {
             // Zero never appears on the wire of an honest peer.
-            for (name, payload) in events.into_iter().filter(|_| ltime > LamportTime(0)) {
+            for Fired { name, payload } in events.into_iter().filter(|_| ltime > LamportTime(0)) {
                 self.on_user_event(ctx, &UserEvent { ltime, name, payload, coalesce: false });
             }
         }

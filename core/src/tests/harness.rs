@@ -10,8 +10,10 @@ use core::time::Duration;
 
 use crate::command::{Command, Reply};
 use crate::config::{Config, Profile};
-use crate::event::{Event, Status};
-use crate::io::{Input, Output, RequestId, Saved, Stimulus, StreamAction, StreamError, StreamEvent, StreamId};
+use crate::event::{Event, QueryKey, Status};
+use crate::io::{
+    Input, Output, Persist, PersistId, RequestId, Saved, Stimulus, StreamAction, StreamError, StreamEvent, StreamId,
+};
 use crate::keyring::Keyring;
 use crate::log::Log;
 use crate::node::{MemberView, Node};
@@ -187,6 +189,17 @@ impl Lone {
         self.node.member(&name(number)).map(|view| view.info.status)
     }
 
+    /// Takes the records to be kept.
+    pub(super) fn persists(&mut self) -> Vec<(PersistId, Persist)> {
+        self.out
+            .extract_if(.., |output| matches!(output, Output::Persist { .. }))
+            .map(|output| match output {
+                Output::Persist { id, record } => (id, *record),
+                _ => unreachable!("only records were taken"),
+            })
+            .collect()
+    }
+
     /// Whether one of `sent` is `message`.
     pub(super) fn gossips(&mut self, message: &Message) -> bool {
         self.wait(Duration::from_millis(450));
@@ -229,7 +242,12 @@ pub(super) struct Cluster {
     pub(super) nodes: Vec<Option<Node>>,
     pub(super) now: Time,
     pub(super) log: Vec<(Time, usize, String)>,
+    /// The last reply to each command.
     pub(super) replies: BTreeMap<(usize, u64), Reply>,
+    /// Queries that were handed out.
+    pub(super) queries: Vec<(usize, QueryKey)>,
+    /// Every reply, with its time.
+    pub(super) heard: Vec<(Time, usize, u64, Reply)>,
     pub(super) packets: u64,
     arrivals: BTreeMap<(Time, u64), (usize, Arrival)>,
     sequence: u64,
@@ -249,6 +267,8 @@ impl Cluster {
             now: Time::ZERO,
             log: Vec::new(),
             replies: BTreeMap::new(),
+            heard: Vec::new(),
+            queries: Vec::new(),
             packets: 0,
             arrivals: BTreeMap::new(),
             sequence: 0,
@@ -395,8 +415,14 @@ impl Cluster {
                 }
             }
             Output::Stream { id, action, .. } => self.stream(number, id, action),
-            Output::Event(event) => self.log.push((self.now, number, show(&event))),
+            Output::Event(event) => {
+                if let Event::Query(query) = &*event {
+                    self.queries.push((number, query.key));
+                }
+                self.log.push((self.now, number, show(&event)));
+            }
             Output::Reply { id, reply } => {
+                self.heard.push((self.now, number, id.0, (*reply).clone()));
                 self.replies.insert((number, id.0), *reply);
             }
             Output::Resolve { .. } | Output::Persist { .. } | Output::Log(_) => (),

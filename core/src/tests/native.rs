@@ -17,8 +17,8 @@ use crate::wire::native::{
     seal_stream,
 };
 use crate::wire::{
-    Accused, Ack, Alive, Envelope, EventsAt, Filter, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
-    QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, WireError,
+    Accused, Ack, Alive, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull,
+    Query, QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, WireError,
 };
 
 const NONCE: [u8; 12] = *b"twelve bytes";
@@ -117,7 +117,10 @@ fn push_pull() -> StreamMessage {
             query_ltime: LamportTime(128),
             statuses: vec![("alpha".into(), LamportTime(1)), ("bravo".into(), LamportTime(4))],
             left: vec!["bravo".into()],
-            events: vec![EventsAt { ltime: LamportTime(3), events: vec![(Box::from(*b"deploy"), Box::from(*b"now"))] }],
+            events: vec![EventsAt {
+                ltime: LamportTime(3),
+                events: vec![Fired { name: Box::from(*b"deploy"), payload: Box::from(*b"now") }],
+            }],
         },
     })
 }
@@ -340,7 +343,9 @@ impl Draw {
         (1..=self.next() % 4)
             .map(|ltime| EventsAt {
                 ltime: LamportTime(ltime),
-                events: (0..=self.next() % 3).map(|_| (self.bytes(0, 9).into(), self.bytes(0, 9).into())).collect(),
+                events: (0..=self.next() % 3)
+                    .map(|_| Fired { name: self.bytes(0, 9).into(), payload: self.bytes(0, 9).into() })
+                    .collect(),
             })
             .collect()
     }

@@ -26,11 +26,11 @@ use crate::tests::harness::{accused, addr, alive, config, name, show};
 use crate::time::Time;
 use crate::types::{GossipAddr, JoinTarget, Meta, QueryId, SeqNo, Tags, Versions};
 use crate::wire::{
-    Ack, Envelope, EventsAt, Filter, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query, QueryResponse,
-    Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, native,
+    Ack, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
+    QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, native,
 };
 
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 400;
 const STEPS: usize = 300;
 /// Few names, so that messages meet.
 const NAMES: usize = 8;
@@ -212,7 +212,7 @@ impl World {
     }
 
     fn message(&mut self) -> Message {
-        match self.below(14) {
+        match self.below(17) {
             0 => Message::Ping(self.ping()),
             1 => {
                 let Ping { seq, node, source } = self.ping();
@@ -302,7 +302,10 @@ impl World {
         let [ltime, event_ltime, query_ltime] = [(); 3].map(|()| LamportTime(self.below(30) as u64));
         let events = (0..self.below(4))
             .map(|_| self.event())
-            .map(|event| EventsAt { ltime: event.ltime, events: [(event.name, event.payload)].into() })
+            .map(|event| EventsAt {
+                ltime: event.ltime,
+                events: [Fired { name: event.name, payload: event.payload }].into(),
+            })
             .collect();
         let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left, events };
         PushPull { join: self.one_in(2), nodes, serf }
@@ -433,7 +436,7 @@ impl World {
             34 => Given::SendFailed(addr(self.below(NAMES)), activity),
             35 => {
                 let kept = if self.one_in(4) { None } else { self.keeping.pop_first() };
-                let id = kept.unwrap_or_else(|| PersistId(1_000_000));
+                let id = kept.unwrap_or(PersistId(1_000_000));
                 let result = if self.one_in(4) { Err(PersistError("disk full".into())) } else { Ok(()) };
                 Given::Persisted(id, result)
             }

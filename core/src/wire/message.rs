@@ -208,8 +208,17 @@ pub struct Relay {
 pub struct EventsAt {
     /// When they were fired.
     pub ltime: LamportTime,
-    /// Name and payload of each, in the order of their arrival.
-    pub events: Vec<(Box<[u8]>, Box<[u8]>)>,
+    /// In the order of their arrival.
+    pub events: Vec<Fired>,
+}
+
+/// What tells two user events of one Lamport time apart; the coalesce flag does not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fired {
+    /// The event's name.
+    pub name: Box<[u8]>,
+    /// What it carries.
+    pub payload: Box<[u8]>,
 }
 
 /// One message of a stream (gossip-wire.md 2).

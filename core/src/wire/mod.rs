@@ -24,7 +24,7 @@ pub mod message;
 pub mod native;
 
 pub use message::{
-    Accused, Ack, Alive, EventsAt, Filter, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
+    Accused, Ack, Alive, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
     QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent,
 };
 

@@ -10,7 +10,7 @@ use crate::lamport::LamportTime;
 use crate::limits;
 use crate::time::nanos;
 use crate::types::{GossipAddr, QueryId};
-use crate::wire::{EventsAt, Filter, Query, QueryResponse, Relay, UserEvent, WireError};
+use crate::wire::{EventsAt, Filter, Fired, Query, QueryResponse, Relay, UserEvent, WireError};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct EventForm<'a> {
@@ -190,7 +190,7 @@ impl<'a> RelayForm<'a> {
 /// Appends the remembered events, each with its Lamport time.
 pub(super) fn append_events(events: &[EventsAt], out: &mut Vec<u8>) {
     for EventsAt { ltime, events } in events {
-        for (name, payload) in events {
+        for Fired { name, payload } in events {
             append(&(ltime, Bytes(name), Bytes(payload)), out);
         }
     }
@@ -200,7 +200,7 @@ pub(super) fn append_events(events: &[EventsAt], out: &mut Vec<u8>) {
 pub(super) fn take_events(rest: &mut &[u8], count: u32) -> Result<Vec<EventsAt>, WireError> {
     let read = entries(rest, count, |(ltime, name, payload): (LamportTime, Bytes<'_>, Bytes<'_>)| {
         let (name, payload) = event_bytes(name, payload)?;
-        Ok((ltime, (name.into(), payload.into())))
+        Ok((ltime, Fired { name: name.into(), payload: payload.into() }))
     })?;
     let mut events: Vec<EventsAt> = Vec::new();
     for (ltime, event) in read {
