@@ -308,7 +308,9 @@ mod tests {
     use crate::local_time::Zone;
     use crate::log_ring::LINES_MAX;
     use mio::{Events, Poll};
+    use villein_core::lamport::LamportTime;
     use villein_core::rpc::{self, Request, SessionAction};
+    use villein_core::types::QueryId;
 
     struct Server {
         poll: Poll,
@@ -397,6 +399,39 @@ mod tests {
             server.rpc.publish(&event, None, &mut server.journal);
         }
         assert_eq!(server.lines("Dropping event to ipc.client: 127.0.0.1:"), 2);
+    }
+
+    #[test]
+    fn a_slow_asker_loses_answers_but_not_the_end_and_each_is_said() {
+        let mut server = Server::new("127.0.84.5");
+        let _peer = server.connect();
+        let answer = QueryRecord::Response { from: b"n1".to_vec(), payload: Some(vec![b'x'; 1 << 20]) };
+        for _ in 0..5 {
+            server.rpc.query_record(0, 7, &answer, &mut server.journal);
+        }
+        server.rpc.query_record(0, 7, &QueryRecord::Done, &mut server.journal);
+        assert_eq!(server.lines("Dropping query record to ipc.client: 127.0.0.1:"), 2);
+        let client = server.rpc.client(0).expect("is connected");
+        let waiting = std::iter::from_fn(|| client.session.next_output()).count();
+        assert_eq!(waiting, 3 + 1, "less than four of them fit into the bound");
+    }
+
+    #[test]
+    fn ids_of_queries_are_remembered_up_to_a_bound() {
+        let mut server = Server::new("127.0.84.6");
+        let _peer = server.connect();
+        let client = server.rpc.client(0).expect("is connected");
+        perform(client, &[HANDSHAKE, Request::Stream { kind: b"query".to_vec() }]);
+        let event = StreamEvent::Query { ltime: 1, name: b"q".to_vec(), payload: None };
+        let key = |ltime| QueryKey { ltime: LamportTime(ltime), id: QueryId(0) };
+        let last = limits::QUERIES_OPEN_MAX as u64 + 1;
+        for ltime in 1..=last {
+            server.rpc.publish(&event, Some(key(ltime)), &mut server.journal);
+            let client = server.rpc.client(0).expect("is connected");
+            while client.session.next_output().is_some() {}
+        }
+        let client = server.rpc.client(0).expect("is connected");
+        assert_eq!([1, 2, last, last + 1].map(|id| client.query(id)), [None, Some(key(2)), Some(key(last)), None]);
     }
 
     #[test]

@@ -44,13 +44,3 @@ fn warnings_come_before_refusals() {
     let run = agent(&["-role", "web", "-retry-interval", "10ms", "-broadcast-timeout", "10ms", "-log-level", "x"]);
     insta::assert_snapshot!("agent_warnings", run);
 }
-
-#[test]
-fn what_is_not_available_yet_is_refused_by_name() {
-    let run = agent(&["-tags-file", "x.tags"]);
-    let version = env!("CARGO_PKG_VERSION");
-    let line = format!(
-        "==> -tags-file (configuration key 'tags_file') is not available yet in villein {version}; remove it\n"
-    );
-    assert_eq!((run.code, run.stdout, run.stderr.as_str()), (Some(1), line, ""));
-}

@@ -132,8 +132,10 @@ fn a_hangup_applies_the_changed_configuration() {
     reload("==> Failed to update tags: Encoded length of tags exceeds limit of 512 bytes");
     assert!(one.ask(&["members"]).ends_with("  role=db\n"));
 
-    write(r#"{"tags": {"role": "db"}, "leave_on_terminate": true}"#);
+    write(r#"{"tags": {"role": "db"}, "leave_on_terminate": true, "event_handlers": ["user:a=x.sh"]}"#);
     reload("");
+    let info = one.ask(&["info"]);
+    assert!(info.contains("event_handlers:\n\tuser:a = x.sh\n"), "{info}");
     one.process.signal(Signal::TERM);
     let (code, text) = one.process.end();
     assert_eq!(code, Some(0), "{text}");

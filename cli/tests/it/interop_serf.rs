@@ -12,9 +12,9 @@ fn agents(original: &Program, net: Net, words: &[&str]) -> [Agent; 2] {
     [start(&Program::Ours, 11), start(original, 12)]
 }
 
-/// What a command shows. Rows of a table stand in any order.
-fn shown(run: &Run) -> (Option<i32>, Vec<&str>) {
-    let mut lines: Vec<&str> = run.stdout.lines().collect();
+/// What a command shows of an agent. Rows of a table stand in any order.
+fn shown(run: &Run, agent: &Agent) -> (Option<i32>, Vec<String>) {
+    let mut lines: Vec<String> = run.stdout.lines().map(|line| line.replace(&agent.ip, "IP")).collect();
     lines.sort_unstable();
     (run.code, lines)
 }
@@ -22,8 +22,8 @@ fn shown(run: &Run) -> (Option<i32>, Vec<&str>) {
 /// Runs the original's commands against both agents.
 fn both_show_the_same(original: &Program, [ours, theirs]: &[Agent; 2], commands: &[&[&str]]) {
     for words in commands {
-        let [ours, theirs] = [ours, theirs].map(|agent| original.client(&agent.rpc_addr, words));
-        assert_eq!(shown(&ours), shown(&theirs), "{words:?}");
+        let [ours, theirs] = [ours, theirs].map(|agent| shown(&original.client(&agent.rpc_addr, words), agent));
+        assert_eq!(ours, theirs, "{words:?}");
     }
 }
 
@@ -69,13 +69,13 @@ fn queries_are_answered_alike() {
         &original,
         &agents,
         &[
-            &["query", "-timeout=300ms", "load", "now"],
-            &["query", "-timeout=300ms", "-format=json", "load", "now\n"],
-            &["query", "-timeout=300ms", "-no-ack", "load"],
-            &["query", "-timeout=300ms", "-relay-factor=3", "bad"],
+            &["query", "-timeout=1s", "load", "now"],
+            &["query", "-timeout=1s", "-format=json", "load", "now\n"],
+            &["query", "-timeout=1s", "-no-ack", "load"],
+            &["query", "-timeout=1s", "-relay-factor=3", "bad"],
             &["query", "-timeout=100ms", "-node=n2", "load"],
             &["query", "-timeout=100ms", "-tag=role=db", "load"],
-            &["query", "-timeout=300ms", "-tag=role=e", "-node=n1", "load"],
+            &["query", "-timeout=1s", "-tag=role=e", "-node=n1", "load"],
             &["query", "-timeout=100ms", "-tag=role=(", "load"],
             &["query", "-timeout=-1s", "load"],
             &["query", "_serf_stats"],
@@ -108,4 +108,21 @@ fn keys_are_answered_alike() {
     ];
     both_show_the_same(&original, &agents(&original, Net(153), &["-profile=local", "-encrypt", KEY]), &commands);
     both_show_the_same(&original, &agents(&original, Net(154), &["-profile=local"]), &commands);
+}
+
+#[test]
+fn older_protocols_have_the_same_commands() {
+    let Some(original) = original() else { return };
+    for (host, protocol) in [(155, "-protocol=2"), (156, "-protocol=3"), (157, "-protocol=4")] {
+        let words = ["-profile=local", protocol, "-role=web"];
+        let agents = agents(&original, Net(host), &words);
+        let commands: [&[&str]; 5] = [
+            &["members", "-detailed"],
+            &["event", "-coalesce=false", "deploy"],
+            &["query", "-timeout=100ms", "load"],
+            &["keys", "-list"],
+            &["reachability", "-verbose=maybe"],
+        ];
+        both_show_the_same(&original, &agents, &commands);
+    }
 }

@@ -26,12 +26,18 @@ fn event(client: &mut Client, name: &str, payload: &str) {
     assert_eq!(client.call("event", Some(body)), "");
 }
 
-/// Asks a query without acks; the answers, up to the end.
-fn query(client: &mut Client, name: &str, payload: &str, millis: u64) -> Vec<String> {
+/// Asks a query without acks; gives its number.
+fn ask(client: &mut Client, name: &str, payload: &str, millis: u64) -> u64 {
     let timeout = Value::Int(millis * 1_000_000);
     let body = map([("Name", text(name)), ("Payload", text(payload)), ("Timeout", timeout)]);
     let seq = client.send("query", Some(body));
     assert_eq!(client.header(seq), "");
+    seq
+}
+
+/// Asks a query; the answers, up to the end.
+fn query(client: &mut Client, name: &str, payload: &str, millis: u64) -> Vec<String> {
+    let seq = ask(client, name, payload, millis);
     let mut answers = Vec::new();
     loop {
         assert_eq!(client.header(seq), "");
@@ -97,7 +103,7 @@ fn answers_that_are_too_long_or_too_late_are_refused() {
     let one = start("127.45.2.5", &["query:long=head -c 1000 /dev/zero", "query:late=sleep 0.2; echo late"]);
     let mut client = one.client();
     let refused = "failed to respond to key query: ";
-    assert_eq!(query(&mut client, "long", "", 100), [""; 0]);
+    ask(&mut one.client(), "long", "", LONG);
     one.output.wait_for(&format!("'query: long': {refused}response exceeds limit of 1024 bytes\n"));
     assert_eq!(query(&mut client, "late", "", 1), [""; 0]);
     one.output.wait_for(&format!("'query: late': {refused}response is past the deadline\n"));
@@ -125,10 +131,11 @@ fn a_script_need_not_read_and_may_leave_a_process_behind() {
 fn a_process_left_behind_may_go_on_talking() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("said");
-    // More than a pipe holds: if nobody read it, it would never come to the end.
-    let script = format!("query=(head -c 200000 /dev/zero; echo done > {}) & echo started", file.display());
+    // It waits for the script's end, then says more than a pipe holds: if nobody read it, it would not come to its own.
+    let wait = "while kill -0 $$ 2>/dev/null; do sleep 0.01; done";
+    let script = format!("query=({wait}; head -c 200000 /dev/zero; echo done > {}) & echo started", file.display());
     let one = start("127.45.2.8", &[&script]);
-    assert!(query(&mut one.client(), "q", "", LONG)[0].contains("started"));
+    assert_eq!(query(&mut one.client(), "q", "", LONG), ["started\n"]);
     wait_until(|| std::fs::read_to_string(&file).is_ok_and(|text| text == "done\n"));
 }
 
