@@ -3,11 +3,13 @@
 //! A checker sees what an operator could see: member events, listings, deadlines, replies. Each rule has a test that
 //! forges a bad history.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use villein_core::event::{MemberEventKind, Status};
+use villein_core::command::Reply;
+use villein_core::event::{MemberEventKind, QueryKey, Status, UserEvent};
 use villein_core::io::RequestId;
+use villein_core::lamport::LamportTime;
 use villein_core::node::{MemberView, Stats};
 use villein_core::types::{GossipAddr, Incarnation, Name};
 use villein_core::{Time, limits};
@@ -51,7 +53,18 @@ struct Life {
     seen: BTreeMap<Name, Seen>,
     /// The last event about each member; a forgotten one has none.
     events: BTreeMap<Name, MemberEventKind>,
-    pending: BTreeMap<RequestId, ()>,
+    pending: BTreeMap<RequestId, Asked>,
+    user_events: BTreeMap<LamportTime, Vec<UserEvent>>,
+    queries: BTreeSet<QueryKey>,
+}
+
+/// A command that is not answered, or a query that is not over.
+#[derive(Clone, Debug, Default)]
+struct Asked {
+    is_query: bool,
+    is_started: bool,
+    acks: BTreeSet<Name>,
+    answers: BTreeSet<Name>,
 }
 
 /// All safety rules over all nodes.
@@ -89,21 +102,75 @@ impl Checkers {
     }
 
     /// A command is given.
-    pub fn command(&mut self, host: HostId, id: RequestId) {
-        self.lives[host.index()].pending.insert(id, ());
+    pub fn command(&mut self, host: HostId, id: RequestId, is_query: bool) {
+        self.lives[host.index()].pending.insert(id, Asked { is_query, ..Asked::default() });
     }
 
-    /// A reply comes: exactly one for each command.
+    /// A reply comes: exactly one for each command; for a query a beginning, words, and an end.
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub fn reply(&mut self, host: HostId, id: RequestId) -> Result<(), Broken> {
-        match self.lives[host.index()].pending.remove(&id) {
-            Some(()) => Ok(()),
-            None => {
-                broken("each command has one reply", format!("a reply to {id:?}, which is answered or was never given"))
+    pub fn reply(&mut self, host: HostId, id: RequestId, reply: &Reply) -> Result<(), Broken> {
+        let pending = &mut self.lives[host.index()].pending;
+        let Some(asked) = pending.get_mut(&id) else {
+            let seen = format!("a reply to {id:?}, which is answered or was never given");
+            return broken("each command has one reply", seen);
+        };
+        let (rule, fits) = match reply {
+            Reply::QueryStarted => {
+                ("a query begins once", asked.is_query && !std::mem::replace(&mut asked.is_started, true))
             }
+            Reply::QueryAck { from } => {
+                ("a member acknowledges a query once", asked.is_started && asked.acks.insert(from.clone()))
+            }
+            Reply::QueryResponse { from, .. } => {
+                ("a member answers a query once", asked.is_started && asked.answers.insert(from.clone()))
+            }
+            Reply::QueryDone => {
+                let fits = asked.is_started;
+                pending.remove(&id);
+                ("a query ends after its beginning", fits)
+            }
+            Reply::Joined { .. }
+            | Reply::Left
+            | Reply::Rejoined
+            | Reply::ForceLeft
+            | Reply::EventSent
+            | Reply::Responded
+            | Reply::TagsSet
+            | Reply::Keys(_)
+            | Reply::Failed(_) => {
+                let fits = !asked.is_started;
+                pending.remove(&id);
+                ("each command has one reply", fits)
+            }
+        };
+        if fits { Ok(()) } else { broken(rule, format!("{reply:?} to {id:?}")) }
+    }
+
+    /// A user event comes.
+    ///
+    /// # Errors
+    /// The rule that does not hold.
+    pub fn user_event(&mut self, host: HostId, event: &UserEvent) -> Result<(), Broken> {
+        let told = self.lives[host.index()].user_events.entry(event.ltime).or_default();
+        if !told.iter().any(|other| (&other.name, &other.payload) == (&event.name, &event.payload)) {
+            told.push(event.clone());
+            return Ok(());
         }
+        let name = String::from_utf8_lossy(&event.name);
+        broken("a process gets an event once", format!("{name} of time {} comes again", event.ltime))
+    }
+
+    /// A query comes.
+    ///
+    /// # Errors
+    /// The rule that does not hold.
+    pub fn asked(&mut self, host: HostId, query: QueryKey) -> Result<(), Broken> {
+        if self.lives[host.index()].queries.insert(query) {
+            return Ok(());
+        }
+        broken("a process gets a query once", format!("the query of time {} comes again", query.ltime))
     }
 
     /// A member event comes.

@@ -2,12 +2,10 @@
 
 use std::net::SocketAddr;
 
-use villein_core::command::{Command, Reply};
-use villein_core::event::Event;
-use villein_core::io::{Activity, RequestId, ResolveError};
+use villein_core::io::{Activity, ResolveError};
 use villein_core::{Output, Stimulus};
 
-use crate::host::{Gate, Pending, Waiting};
+use crate::host::{Gate, Waiting};
 use crate::network::host_at;
 use crate::report::Entry;
 use crate::scenario::{Answer, HostId};
@@ -21,6 +19,11 @@ impl World<'_> {
                 self.faults.stalled += 1;
                 self.hosts[host.index()].parked.push(output);
             }
+            Output::Datagram { activity, to, .. } if self.hosts[host.index()].unplugged => {
+                let life = self.hosts[host.index()].life;
+                self.faults.unsent += 1;
+                self.push(0, Happening::Arrive { host, life, waiting: Waiting::SendFailed { to, activity } });
+            }
             Output::Datagram { to, bytes, .. } => self.send(host, to, bytes),
             Output::Stream { id, action, .. } => self.stream_action(host, id, action),
             Output::Resolve { id, host: question } => {
@@ -29,11 +32,13 @@ impl World<'_> {
                 self.push(after, Happening::Look { host, life, id, name: question.name, port: question.port });
             }
             Output::Event(event) => self.event(host, *event),
-            Output::Reply { id, reply } => self.reply(host, id, &reply),
+            Output::Reply { id, reply } => self.reply(host, id, *reply),
             Output::Persist { id, record } => {
-                let life = self.hosts[host.index()].life;
                 let after = 1_000_000 + self.schedule.below(9_000_000);
-                self.push(after, Happening::Stored { host, life, id, record });
+                let place = &mut self.hosts[host.index()];
+                let (life, at) = (place.life, place.disk_until.max(self.now + after));
+                place.disk_until = at;
+                self.push_at(at, Happening::Stored { host, life, id, record });
             }
             Output::Log(log) => {
                 self.judge.log(self.now - self.zero, host, &log);
@@ -100,55 +105,6 @@ impl World<'_> {
             Some(Answer::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
             Some(Answer::Error(text)) => Err(ResolveError(text.clone())),
             None => Err(ResolveError(format!("lookup {name}: no such host"))),
-        }
-    }
-
-    fn event(&mut self, host: HostId, event: Event) {
-        match event {
-            Event::Members { kind, members } => {
-                let own = self.hosts[host.index()].name.clone();
-                for member in &members {
-                    if let Err(broken) = self.checkers.event(host, kind, &member.name, member.status) {
-                        self.fail(Some(host), broken);
-                    }
-                    self.judge.event(self.now - self.zero, host, kind, &member.name);
-                    if member.name != own {
-                        self.note(Entry::Member { host, kind, name: member.name.to_string() });
-                    }
-                }
-            }
-            Event::Shutdown(reason) => {
-                let life = self.hosts[host.index()].life;
-                self.judge.shutdown(self.now - self.zero, host);
-                self.note(Entry::Shutdown { host, reason });
-                self.push(0, Happening::Stop { host, life });
-            }
-        }
-    }
-
-    /// Gives a command to a process; `text` is what the timeline calls it.
-    pub(crate) fn command(&mut self, host: HostId, text: String, stay: bool, command: Command) {
-        if self.hosts[host.index()].node.is_none() {
-            return self.note(Entry::Reply { host, text: format!("{text}: no process runs") });
-        }
-        let until = self.now.saturating_add(self.patience(host, &command));
-        let place = &mut self.hosts[host.index()];
-        let (id, life) = (RequestId(place.requests), place.life);
-        place.requests += 1;
-        place.pending.insert(id, Pending { text, stay, until });
-        self.arrive(host, life, Waiting::Command { id, command });
-    }
-
-    fn reply(&mut self, host: HostId, id: RequestId, reply: &Reply) {
-        if let Err(broken) = self.checkers.reply(host, id) {
-            self.fail(Some(host), broken);
-        }
-        let life = self.hosts[host.index()].life;
-        let Some(pending) = self.hosts[host.index()].pending.remove(&id) else { return };
-        let text = format!("{}: {}", pending.text, crate::report::answer(reply));
-        self.note(Entry::Reply { host, text });
-        if *reply == Reply::Left && !pending.stay {
-            self.push(0, Happening::Stop { host, life });
         }
     }
 

@@ -41,13 +41,17 @@ pub struct Faults {
     pub pauses: u64,
     /// Datagrams and stream actions that a closed gate held back.
     pub stalled: u64,
+    /// Datagrams that could not even be sent.
+    pub unsent: u64,
+    /// Records that found no room on a disk.
+    pub unwritten: u64,
     /// Nodes replaced by their own checkpoint.
     pub restores: u64,
 }
 
 impl Faults {
     /// Names and counts in the order of the report.
-    pub const fn list(&self) -> [(&'static str, u64); 18] {
+    pub const fn list(&self) -> [(&'static str, u64); 20] {
         [
             ("packets", self.packets),
             ("lost", self.lost),
@@ -66,6 +70,8 @@ impl Faults {
             ("restarts", self.restarts),
             ("pauses", self.pauses),
             ("stalled", self.stalled),
+            ("unsent", self.unsent),
+            ("unwritten", self.unwritten),
             ("restores", self.restores),
         ]
     }
@@ -109,6 +115,8 @@ impl Faults {
             ("crash", step(|verb| matches!(verb, Verb::Crash { .. })), self.crashes),
             ("restart", step(|verb| matches!(verb, Verb::Restart { .. })), self.restarts),
             ("pause", step(|verb| matches!(verb, Verb::Pause(_))), self.pauses),
+            ("unplug", step(|verb| matches!(verb, Verb::Unplug(_))), self.unsent),
+            ("disk_full", step(|verb| matches!(verb, Verb::Disk { full: true, .. })), self.unwritten),
             ("stall", step(|verb| matches!(verb, Verb::Stall { .. })), self.stalled),
         ]
         .into_iter()

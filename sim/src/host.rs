@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 
 use villein_core::command::Command;
 use villein_core::identity::Interner;
-use villein_core::io::{Activity, Persist, PersistId, RequestId, ResolveError, ResolveId, StreamError, StreamId};
+use villein_core::io::{Activity, PersistError, PersistId, RequestId, ResolveError, ResolveId, StreamError, StreamId};
 use villein_core::keyring::Key;
-use villein_core::types::{GossipAddr, Incarnation, Name};
+use villein_core::types::{GossipAddr, Name};
 use villein_core::{Config, Node, Output, Seed, Time};
 
+use crate::disk::Disk;
 use crate::draw::{Draw, Purpose};
+use crate::operate::Pending;
 use crate::scenario::{HostId, Scenario};
 
 /// Bytes that wait in a frozen process's socket buffer, and what a datagram costs there beside its bytes.
@@ -32,11 +34,20 @@ pub(crate) fn config(scenario: &Scenario, host: HostId, seed: u64) -> Config {
     config.persist = node.persist;
     config.simulation = true;
     if scenario.encrypt {
-        let mut draw = Draw::new(seed, Purpose::GossipKey);
-        let bytes: Vec<u8> = (0..4).flat_map(|_| draw.next().to_le_bytes()).collect();
-        config.keys.extend(Key::new(&bytes).ok());
+        config.keys.push(key(seed, FIRST_KEY));
     }
     config
+}
+
+/// What scenarios call the key that an encrypted cluster starts with.
+const FIRST_KEY: &str = "first";
+
+/// The key that a scenario calls by this word.
+pub(crate) fn key(seed: u64, word: &str) -> Key {
+    let place = word.bytes().fold(0_u64, |place, byte| place.wrapping_mul(0x0100_0000_01b3).wrapping_add(byte.into()));
+    let mut draw = Draw::new(seed.wrapping_add(place), Purpose::GossipKey);
+    let bytes: Vec<u8> = (0..4).flat_map(|_| draw.next().to_le_bytes()).collect();
+    Key::new(&bytes).expect("32 bytes make a key")
 }
 
 /// The seed of one life of a node.
@@ -51,8 +62,9 @@ pub(crate) fn seed(seed: u64, host: HostId, life: u32) -> Seed {
 pub(crate) enum Waiting {
     Datagram { from: SocketAddr, bytes: Box<[u8]> },
     Stream { id: StreamId, event: Heard },
+    SendFailed { to: SocketAddr, activity: Activity },
     Resolved { id: ResolveId, result: Result<Box<[SocketAddr]>, ResolveError> },
-    Persisted { id: PersistId },
+    Persisted { id: PersistId, result: Result<(), PersistError> },
     Command { id: RequestId, command: Command },
 }
 
@@ -106,15 +118,6 @@ impl Clock {
     }
 }
 
-/// A command that has no reply yet.
-#[derive(Clone, Debug)]
-pub(crate) struct Pending {
-    pub(crate) text: String,
-    pub(crate) stay: bool,
-    /// When it must be answered at the latest, in true time.
-    pub(crate) until: u64,
-}
-
 /// One host.
 pub(crate) struct Host {
     pub(crate) name: Name,
@@ -122,12 +125,16 @@ pub(crate) struct Host {
     pub(crate) down: Down,
     /// Counts the processes: what is meant for an earlier one never reaches a later one.
     pub(crate) life: u32,
-    pub(crate) disk: Option<Incarnation>,
+    pub(crate) disk: Disk,
+    /// When the disk has written all that it was given: it writes in order.
+    pub(crate) disk_until: u64,
     pub(crate) clock: Clock,
     pub(crate) last_at: Time,
     /// When the earliest wake-up in the heap comes; later ones are stale.
     pub(crate) wake: u64,
     pub(crate) paused: bool,
+    /// Whether the host's network interface is down.
+    pub(crate) unplugged: bool,
     pub(crate) draining: bool,
     pub(crate) backlog: VecDeque<Waiting>,
     backlog_bytes: usize,
@@ -160,11 +167,13 @@ impl Host {
             node: None,
             down: Down::Process,
             life: 0,
-            disk: None,
+            disk: Disk::default(),
+            disk_until: 0,
             clock,
             last_at: Time::ZERO,
             wake: u64::MAX,
             paused: false,
+            unplugged: false,
             draining: false,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
@@ -195,6 +204,9 @@ impl Host {
     pub(crate) fn stop(&mut self, down: Down) {
         self.node = None;
         self.down = down;
+        if down == Down::Power {
+            self.disk.lose_power();
+        }
         self.life += 1;
         self.paused = false;
         self.draining = false;
@@ -217,7 +229,10 @@ impl Host {
         let gate = match waiting {
             Waiting::Datagram { .. } => self.gates[Activity::Receiver.index()],
             Waiting::Stream { .. } => self.gates[Activity::Stream.index()],
-            Waiting::Resolved { .. } | Waiting::Persisted { .. } | Waiting::Command { .. } => Gate::Open,
+            Waiting::SendFailed { .. }
+            | Waiting::Resolved { .. }
+            | Waiting::Persisted { .. }
+            | Waiting::Command { .. } => Gate::Open,
         };
         gate != Gate::Open
     }
@@ -241,13 +256,6 @@ impl Host {
         Some(waiting)
     }
 
-    /// A record has reached the disk.
-    pub(crate) const fn store(&mut self, record: &Persist) {
-        match record {
-            Persist::Incarnation(incarnation) => self.disk = Some(*incarnation),
-        }
-    }
-
     /// Replaces the node by its own checkpoint.
     pub(crate) fn restore(&mut self, interner: &Interner) -> Result<(), String> {
         if let Some(node) = &self.node {
@@ -261,7 +269,11 @@ impl Host {
 fn cost(waiting: &Waiting) -> usize {
     match waiting {
         Waiting::Datagram { bytes, .. } => bytes.len() + BUFFER_OVERHEAD,
-        Waiting::Stream { .. } | Waiting::Resolved { .. } | Waiting::Persisted { .. } | Waiting::Command { .. } => 0,
+        Waiting::Stream { .. }
+        | Waiting::SendFailed { .. }
+        | Waiting::Resolved { .. }
+        | Waiting::Persisted { .. }
+        | Waiting::Command { .. } => 0,
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use villein_core::event::{MemberEventKind, Status};
+use villein_core::event::{MemberEventKind, Status, UserEvent};
+use villein_core::keyring::Key;
+use villein_core::lamport::LamportTime;
 use villein_core::log::Log;
 use villein_core::node::MemberView;
-use villein_core::types::Name;
+use villein_core::types::{Name, Tags};
 
 use crate::scenario::{Expectation, HostId, Scenario};
 use crate::units::Seconds;
@@ -38,6 +40,9 @@ enum Counted {
     Nothing,
     Never { at: Vec<bool>, sees: BTreeMap<Name, Vec<Status>> },
     Events { kind: MemberEventKind, of: Option<Vec<Name>> },
+    Heard { query: bool, name: Option<String>, payload: Option<String> },
+    Ordered { at: Vec<bool>, last: Vec<LamportTime> },
+    Replies(String),
     Logs(String),
     Shutdown,
 }
@@ -55,20 +60,28 @@ impl Judge {
         let names: Vec<Name> = scenario.nodes.iter().map(|node| Name::from(node.name.as_str())).collect();
         let watches = scenario.expects.iter().map(|expect| {
             let what = match &expect.what {
-                Expectation::Sees(_) | Expectation::Converged => Counted::Nothing,
+                Expectation::Sees(_) | Expectation::Converged | Expectation::Tags(_) | Expectation::Keys(_) => {
+                    Counted::Nothing
+                }
                 Expectation::NeverSees(sees) => {
-                    let mut at = vec![expect.at.is_none(); names.len()];
-                    expect.at.iter().flatten().for_each(|host| at[host.index()] = true);
                     let mut by_name: BTreeMap<Name, Vec<Status>> = BTreeMap::new();
                     for (member, status) in sees {
                         by_name.entry(names[member.index()].clone()).or_default().push(*status);
                     }
-                    Counted::Never { at, sees: by_name }
+                    Counted::Never { at: places(expect.at.as_deref(), names.len()), sees: by_name }
                 }
                 Expectation::Events { kind, of, .. } => {
                     let of = of.as_ref().map(|of| of.iter().map(|host| names[host.index()].clone()).collect());
                     Counted::Events { kind: *kind, of }
                 }
+                Expectation::Heard { query, name, payload, .. } => {
+                    Counted::Heard { query: *query, name: name.clone(), payload: payload.clone() }
+                }
+                Expectation::Ordered => Counted::Ordered {
+                    at: places(expect.at.as_deref(), names.len()),
+                    last: vec![LamportTime(0); names.len()],
+                },
+                Expectation::Replies { contains, .. } => Counted::Replies(contains.clone()),
                 Expectation::Logs { contains, .. } => Counted::Logs(contains.clone()),
                 Expectation::Shutdown(_) => Counted::Shutdown,
             };
@@ -82,6 +95,9 @@ impl Judge {
         for watch in &mut self.watches {
             watch.counts.fill(0);
             watch.spoiled = None;
+            if let Counted::Ordered { last, .. } = &mut watch.what {
+                last.fill(LamportTime(0));
+            }
         }
     }
 
@@ -91,6 +107,45 @@ impl Judge {
             if let Counted::Events { kind: wanted, of } = &watch.what
                 && *wanted == kind
                 && of.as_ref().map_or(!own, |of| of.contains(name))
+            {
+                watch.counts[host.index()] += 1;
+            }
+        }
+    }
+
+    pub(crate) fn user_event(&mut self, now: u64, host: HostId, event: &UserEvent) {
+        self.heard(now, host, false, &event.name, &event.payload);
+        let name = &self.names[host.index()];
+        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+            let Counted::Ordered { at, last } = &mut watch.what else { continue };
+            let before = std::mem::replace(&mut last[host.index()], event.ltime);
+            if at[host.index()] && event.ltime < before && watch.spoiled.is_none() {
+                let seen = format!("{name} gets an event of time {} after one of time {before}", event.ltime);
+                watch.spoiled = Some((now, seen));
+            }
+        }
+    }
+
+    pub(crate) fn asked(&mut self, now: u64, host: HostId, name: &[u8]) {
+        self.heard(now, host, true, name, &[]);
+    }
+
+    fn heard(&mut self, now: u64, host: HostId, is_query: bool, is_name: &[u8], is_payload: &[u8]) {
+        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+            if let Counted::Heard { query, name, payload } = &watch.what
+                && *query == is_query
+                && name.as_ref().is_none_or(|name| name.as_bytes() == is_name)
+                && payload.as_ref().is_none_or(|payload| payload.as_bytes() == is_payload)
+            {
+                watch.counts[host.index()] += 1;
+            }
+        }
+    }
+
+    pub(crate) fn reply(&mut self, now: u64, host: HostId, line: &str) {
+        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+            if let Counted::Replies(text) = &watch.what
+                && line.contains(text)
             {
                 watch.counts[host.index()] += 1;
             }
@@ -132,7 +187,7 @@ impl Judge {
     }
 }
 
-fn status_of(members: &[MemberView], name: &Name) -> Status {
+pub(crate) fn status_of(members: &[MemberView], name: &Name) -> Status {
     members.iter().find(|member| member.info.name == *name).map_or(Status::None, |member| member.info.status)
 }
 
@@ -156,15 +211,33 @@ impl World<'_> {
         let (expected, seen) = match &expect.what {
             Expectation::Sees(sees) => (self.listed("to see", sees), self.unseen(sees, expect.at.as_deref())),
             Expectation::NeverSees(sees) => {
-                let spoiled = self.judge.watches[place].spoiled.clone();
                 let expected = self.listed(&format!("from {} on, never to see", Seconds(expect.from)), sees);
-                (
-                    expected,
-                    spoiled.map(|(when, seen)| {
-                        at = when;
-                        seen
-                    }),
-                )
+                (expected, self.spoiled(place, &mut at))
+            }
+            Expectation::Ordered => {
+                let expected = format!("from {} on, user events in the order of their times", Seconds(expect.from));
+                (expected, self.spoiled(place, &mut at))
+            }
+            Expectation::Heard { query, name, payload, min, max } => {
+                let what = if *query { "queries" } else { "user events" };
+                let quoted =
+                    |text: &Option<String>| text.as_ref().map_or_else(String::new, |text| format!(" \"{text}\""));
+                let window = format!("between {} and {}", Seconds(expect.from), Seconds(expect.by));
+                let expected = format!("{} {what}{}{} {window}", range(*min, *max), quoted(name), quoted(payload));
+                (expected, self.miscounted(place, expect.at.as_deref(), *min, *max))
+            }
+            Expectation::Replies { contains, min, max } => {
+                let window = format!("between {} and {}", Seconds(expect.from), Seconds(expect.by));
+                let expected = format!("{} replies with \"{contains}\" {window}", range(*min, *max));
+                (expected, self.miscounted(place, expect.at.as_deref(), *min, *max))
+            }
+            Expectation::Tags(members) => {
+                let shown = members.iter().map(|(host, tags)| format!("{}:{}", self.scenario.name(*host), shown(tags)));
+                let expected = format!("to see the tags {}", shown.collect::<Vec<_>>().join(", "));
+                (expected, self.untagged(members, expect.at.as_deref()))
+            }
+            Expectation::Keys(words) => {
+                (format!("the keys {}", words.join(", ")), self.wrong_keys(words, expect.at.as_deref()))
             }
             Expectation::Events { kind, of, min, max } => {
                 let about = of.as_ref().map_or_else(String::new, |of| format!(" of {}", self.named(of)));
@@ -198,6 +271,53 @@ impl World<'_> {
         }
     }
 
+    /// When and how something happened that must not.
+    fn spoiled(&self, place: usize, at: &mut u64) -> Option<String> {
+        let (when, seen) = self.judge.watches[place].spoiled.clone()?;
+        *at = when;
+        Some(seen)
+    }
+
+    /// The nodes that are looked at; without any said those that run.
+    fn watchers(&self, at: Option<&[HostId]>) -> Vec<HostId> {
+        match at {
+            Some(hosts) => hosts.to_vec(),
+            None => self.scenario.hosts().filter(|host| self.hosts[host.index()].node.is_some()).collect(),
+        }
+    }
+
+    fn untagged(&self, wanted: &[(HostId, Tags)], at: Option<&[HostId]>) -> Option<String> {
+        self.watchers(at).iter().find_map(|&host| {
+            let name = self.scenario.name(host);
+            let Some(node) = &self.hosts[host.index()].node else {
+                return Some(format!("no process runs on {name}"));
+            };
+            wanted.iter().find_map(|(member, tags)| {
+                let member = &self.hosts[member.index()].name;
+                let Some(view) = node.member(member) else { return Some(format!("{name} does not list {member}")) };
+                (view.info.tags != *tags).then(|| format!("{name} sees {member}:{}", shown(&view.info.tags)))
+            })
+        })
+    }
+
+    fn wrong_keys(&self, words: &[String], at: Option<&[HostId]>) -> Option<String> {
+        let wanted: Vec<Key> = words.iter().map(|word| crate::host::key(self.seed, word)).collect();
+        self.watchers(at).iter().find_map(|&host| {
+            let name = self.scenario.name(host);
+            let Some(node) = &self.hosts[host.index()].node else {
+                return Some(format!("no process runs on {name}"));
+            };
+            let word = |key: &Key| {
+                let place = wanted.iter().position(|wanted| wanted.as_bytes() == key.as_bytes());
+                place.map_or("another", |place| words[place].as_str())
+            };
+            let ring: Vec<&str> = node.keys().map(word).collect();
+            let has_all = ring.len() == words.len() && words.iter().all(|word| ring.contains(&word.as_str()));
+            let fits = has_all && ring.first().copied() == words.first().map(String::as_str);
+            (!fits).then(|| format!("{name} has {}", if ring.is_empty() { "none".to_owned() } else { ring.join(", ") }))
+        })
+    }
+
     fn named(&self, hosts: &[HostId]) -> String {
         crate::report::hosts(self.scenario, hosts)
     }
@@ -210,11 +330,7 @@ impl World<'_> {
     }
 
     fn unseen(&self, sees: &[(HostId, Status)], at: Option<&[HostId]>) -> Option<String> {
-        let hosts: Vec<HostId> = match at {
-            Some(hosts) => hosts.to_vec(),
-            None => self.scenario.hosts().filter(|host| self.hosts[host.index()].node.is_some()).collect(),
-        };
-        hosts.iter().find_map(|&host| {
+        self.watchers(at).iter().find_map(|&host| {
             let name = self.scenario.name(host);
             let Some(node) = &self.hosts[host.index()].node else {
                 return Some(format!("no process runs on {name}"));
@@ -245,72 +361,18 @@ impl World<'_> {
                 .then(|| format!("{} {}", self.scenario.name(host), if asked { "asked" } else { "did not ask" }))
         })
     }
-
-    /// Whether a process runs and counts itself in: one that has left and stays is no member.
-    fn is_member(&self, host: HostId) -> bool {
-        let place = &self.hosts[host.index()];
-        let left = |node: &villein_core::Node| status_of(&node.members(), &place.name) == Status::Left;
-        place.runs() && !place.node.as_ref().is_some_and(left)
-    }
-
-    /// Why the running nodes do not agree, if they do not: in each part of the network that is connected, all list
-    /// the same members with the same statuses, and each other as alive (protocol.md 5.5).
-    pub(crate) fn disagreement(&self) -> Option<String> {
-        let running: Vec<HostId> = self.scenario.hosts().filter(|host| self.is_member(*host)).collect();
-        let mut part = vec![usize::MAX; self.hosts.len()];
-        for (number, &host) in running.iter().enumerate() {
-            if part[host.index()] != usize::MAX {
-                continue;
-            }
-            let mut reached = vec![host];
-            part[host.index()] = number;
-            while let Some(here) = reached.pop() {
-                for &other in &running {
-                    let open = !self.network.is_cut(here, other) && !self.network.is_cut(other, here);
-                    if open && part[other.index()] == usize::MAX {
-                        part[other.index()] = number;
-                        reached.push(other);
-                    }
-                }
-            }
-        }
-        // Every node of a part is compared with the part's first one.
-        let mut first: BTreeMap<usize, (HostId, Vec<(Name, Status)>)> = BTreeMap::new();
-        for &host in &running {
-            let Some(node) = &self.hosts[host.index()].node else { continue };
-            let own: Vec<(Name, Status)> =
-                node.members().into_iter().map(|member| (member.info.name, member.info.status)).collect();
-            let (other, theirs) = first.entry(part[host.index()]).or_insert_with(|| (host, own.clone()));
-            if let Some(seen) = difference(self.scenario.name(host), &own, self.scenario.name(*other), theirs) {
-                return Some(seen);
-            }
-        }
-        running.iter().find_map(|&host| {
-            let (watcher, listed) = first.get(&part[host.index()])?;
-            let name = &self.hosts[host.index()].name;
-            let status = listed.iter().find(|(member, _)| member == name).map_or(Status::None, |(_, status)| *status);
-            (status != Status::Alive).then(|| format!("{} sees {name} {status}", self.scenario.name(*watcher)))
-        })
-    }
 }
 
-/// Who is gone is not told to newcomers (a dead message about an unknown name is dropped), so to have forgotten or never
-/// heard of a member agrees with "left" and "failed".
-fn difference(one: &str, left: &[(Name, Status)], other: &str, right: &[(Name, Status)]) -> Option<String> {
-    if left == right {
-        return None;
-    }
-    let status = |list: &[(Name, Status)], name: &Name| {
-        list.iter().find(|(member, _)| member == name).map_or(Status::None, |(_, status)| *status)
-    };
-    let agree = |here, there| match (here, there) {
-        (Status::None, Status::Left | Status::Failed) | (Status::Left | Status::Failed, Status::None) => true,
-        (here, there) => here == there,
-    };
-    left.iter().chain(right).find_map(|(name, _)| {
-        let (here, there) = (status(left, name), status(right, name));
-        (!agree(here, there)).then(|| format!("{one} sees {name} {here}, {other} sees it {there}"))
-    })
+/// Who of so many hosts is looked at.
+fn places(at: Option<&[HostId]>, count: usize) -> Vec<bool> {
+    let mut places = vec![at.is_none(); count];
+    at.into_iter().flatten().for_each(|host| places[host.index()] = true);
+    places
+}
+
+fn shown(tags: &Tags) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    tags.iter().map(|(key, value)| format!(" {}={}", text(key), text(value))).collect()
 }
 
 fn range(min: u64, max: u64) -> String {

@@ -14,13 +14,16 @@
 
 #![deny(clippy::float_arithmetic, clippy::print_stdout)]
 
+mod agree;
 pub mod checkers;
+mod disk;
 mod draw;
 mod drive;
 pub mod faults;
 mod host;
 mod judge;
 mod network;
+mod operate;
 pub mod play;
 pub mod report;
 pub mod scenario;

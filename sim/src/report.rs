@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use villein_core::command::{JoinError, Reply};
+use villein_core::command::{JoinError, KeyOutcome, Reply};
 use villein_core::event::{MemberEventKind, ShutdownReason};
-use villein_core::types::JoinTarget;
+use villein_core::types::{JoinTarget, Tags};
 
+use crate::operate::Words;
 use crate::play::{Outcome, Verdict};
 use crate::scenario::{HostId, Scenario, Start, Verb};
 use crate::units::Seconds;
@@ -35,6 +36,13 @@ pub enum Entry {
         kind: MemberEventKind,
         /// To whom.
         name: String,
+    },
+    /// A node gets a user event or a query.
+    Heard {
+        /// Which node.
+        host: HostId,
+        /// What it gets.
+        text: String,
     },
     /// A command was answered.
     Reply {
@@ -95,6 +103,7 @@ impl Timeline {
         for moment in self.entries.chunk_by(|(one, _), (other, _)| one / 10_000_000 == other / 10_000_000) {
             let at = Seconds(moment[0].0);
             let mut group: Vec<(MemberEventKind, &str, Vec<HostId>)> = Vec::new();
+            let mut heard: Vec<(&str, Vec<HostId>)> = Vec::new();
             let mut rest = Vec::new();
             for (_, entry) in moment {
                 match entry {
@@ -105,6 +114,10 @@ impl Timeline {
                     Entry::Shutdown { host, reason } => {
                         rest.push(format!("{}: asks to be stopped ({})", scenario.name(*host), why(*reason)));
                     }
+                    Entry::Heard { host, text } => match heard.iter_mut().find(|(other, _)| other == text) {
+                        Some((_, hosts)) => hosts.push(*host),
+                        None => heard.push((text, vec![*host])),
+                    },
                     Entry::Member { host, kind, name } => {
                         match group.iter_mut().find(|(other, about, _)| other == kind && about == name) {
                             Some((.., hosts)) => hosts.push(*host),
@@ -113,6 +126,10 @@ impl Timeline {
                     }
                 }
             }
+            let heard = heard.into_iter().map(|(text, mut who)| {
+                who.sort();
+                format!("{}: {text}", hosts(scenario, &who))
+            });
             let mut merged: BTreeMap<(MemberEventKind, Vec<HostId>), Vec<&str>> = BTreeMap::new();
             for (kind, name, mut who) in group {
                 who.sort();
@@ -121,7 +138,7 @@ impl Timeline {
             let members = merged
                 .iter()
                 .map(|((kind, who), names)| format!("{}: {} {}", hosts(scenario, who), short(names), word(*kind)));
-            lines.extend(rest.into_iter().chain(members).map(|text| format!("{at:>9}  {text}")));
+            lines.extend(rest.into_iter().chain(heard).chain(members).map(|text| format!("{at:>9}  {text}")));
         }
         lines
     }
@@ -198,6 +215,7 @@ fn entry_json(scenario: &Scenario, at: u64, entry: &Entry) -> Value {
         Entry::Member { host, kind, name } => {
             json!({ "t_ns": at, "kind": kind.to_string(), "node": node(host), "member": name })
         }
+        Entry::Heard { host, text } => json!({ "t_ns": at, "kind": "heard", "node": node(host), "text": text }),
         Entry::Reply { host, text } => json!({ "t_ns": at, "kind": "reply", "node": node(host), "text": text }),
         Entry::Shutdown { host, reason } => {
             json!({ "t_ns": at, "kind": "shutdown", "node": node(host), "reason": why(*reason) })
@@ -292,6 +310,7 @@ const fn word(kind: MemberEventKind) -> &'static str {
 const fn why(reason: ShutdownReason) -> &'static str {
     match reason {
         ShutdownReason::RetryJoinExhausted => "retry-join exhausted",
+        ShutdownReason::NameConflict => "its name is another's",
     }
 }
 
@@ -305,9 +324,72 @@ pub(crate) fn answer(reply: &Reply) -> String {
         }
         Reply::Left => "has left".to_owned(),
         Reply::Rejoined => "is a member again".to_owned(),
-        Reply::ForceLeft => "done".to_owned(),
+        Reply::ForceLeft | Reply::EventSent | Reply::QueryStarted | Reply::Responded | Reply::QueryDone => {
+            "done".to_owned()
+        }
+        Reply::TagsSet => "set".to_owned(),
+        Reply::QueryAck { from } => format!("an ack of {from}"),
+        Reply::QueryResponse { from, payload } => format!("{from} \"{}\"", String::from_utf8_lossy(payload)),
+        Reply::Keys(outcome) => keys(outcome),
         Reply::Failed(error) => format!("refused: {error}"),
     }
+}
+
+/// A change of tags as the command line has it.
+pub(crate) fn tags(set: &Tags, delete: &[Vec<u8>]) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let set = set.iter().map(|(key, value)| format!(" -set {}={}", text(key), text(value)));
+    set.chain(delete.iter().map(|key| format!(" -delete {}", text(key)))).collect()
+}
+
+/// What the members have done with their keys; the keys themselves are not shown.
+fn keys(outcome: &KeyOutcome) -> String {
+    let mut text = format!("{} of {} nodes answered", outcome.responses, outcome.nodes);
+    let list = |counts: &BTreeMap<String, u32>| {
+        let mut counts: Vec<u32> = counts.values().copied().collect();
+        counts.sort_unstable_by(|one, other| other.cmp(one));
+        counts.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+    };
+    if !outcome.keys.is_empty() {
+        let (keys, primaries) = (list(&outcome.keys), list(&outcome.primaries));
+        text = format!("{text}; {} keys on {keys} nodes, primary on {primaries}", outcome.keys.len());
+    }
+    if let Some(error) = outcome.error() {
+        text = format!("{text}; {error}");
+    }
+    for (from, message) in &outcome.messages {
+        text = format!("{text}; {from}: {message}");
+    }
+    if !outcome.missing.is_empty() {
+        let missing: Vec<String> = outcome.missing.iter().map(ToString::to_string).collect();
+        text = format!("{text}; silent: {}", missing.join(","));
+    }
+    text
+}
+
+/// How a query ended, members in the order of their names.
+pub(crate) fn words(words: &Words, took: u64) -> String {
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut acks: Vec<String> = words.acks.iter().map(ToString::to_string).collect();
+    acks.sort();
+    let mut answers: Vec<String> = words
+        .answers
+        .iter()
+        .map(|(from, payload)| format!("{from} \"{}\"", String::from_utf8_lossy(payload)))
+        .collect();
+    answers.sort();
+    let listed = |list: &[String]| {
+        let list: Vec<&str> = list.iter().map(String::as_str).collect();
+        if list.is_empty() { String::new() } else { format!(" ({})", short(&list)) }
+    };
+    format!(
+        "{}{}, {}{}, over after {}",
+        count(acks.len(), "ack"),
+        listed(&acks),
+        count(answers.len(), "answer"),
+        listed(&answers),
+        Seconds(took)
+    )
 }
 
 /// Names of hosts, shortened where there are many.
@@ -348,8 +430,9 @@ pub(crate) fn verb(scenario: &Scenario, verb: &Verb) -> Option<String> {
         Verb::Heal(None) => "heal all".to_owned(),
         Verb::Heal(Some(list)) => format!("heal {}", groups(list)),
         Verb::Crash { nodes, power } => format!("crash {}{}", named(nodes), if *power { " (power)" } else { "" }),
-        Verb::Restart { nodes, disk, .. } => {
-            format!("restart {}{}", named(nodes), if *disk { "" } else { " with an empty disk" })
+        Verb::Restart { nodes, disk, name, .. } => {
+            let name = name.as_ref().map_or_else(String::new, |name| format!(" as {name}"));
+            format!("restart {}{name}{}", named(nodes), if *disk { "" } else { " with an empty disk" })
         }
         Verb::Pause(nodes) => format!("pause {}", named(nodes)),
         Verb::Resume(nodes) => format!("resume {}", named(nodes)),
@@ -363,7 +446,22 @@ pub(crate) fn verb(scenario: &Scenario, verb: &Verb) -> Option<String> {
         }
         Verb::Stall { nodes, activities } => format!("stall {} ({})", named(nodes), activity_names(activities)),
         Verb::Unstall { nodes, activities } => format!("unstall {} ({})", named(nodes), activity_names(activities)),
-        Verb::Join { .. } | Verb::Leave { .. } | Verb::Rejoin(_) | Verb::ForceLeave { .. } => return None,
+        Verb::Unplug(nodes) => format!("unplug {}", named(nodes)),
+        Verb::Plug(nodes) => format!("plug {}", named(nodes)),
+        Verb::Disk { nodes, full } => format!("{} {}", if *full { "disk full" } else { "disk freed" }, named(nodes)),
+        Verb::Event { nodes, name, payload, numbers, .. } => {
+            let payload = if payload.is_empty() { String::new() } else { format!(" \"{payload}\"") };
+            let many = numbers.end - numbers.start;
+            let many = if many == 1 { String::new() } else { format!(" {many} times") };
+            format!("event {name}{payload} at {}{many}", named(nodes))
+        }
+        Verb::Join { .. }
+        | Verb::Leave { .. }
+        | Verb::Rejoin(_)
+        | Verb::ForceLeave { .. }
+        | Verb::Query { .. }
+        | Verb::Tags { .. }
+        | Verb::Key { .. } => return None,
     })
 }
 

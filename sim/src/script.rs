@@ -1,14 +1,13 @@
 //! The scenario's steps, turned into actions; and the bounds within which commands must be answered.
 
-use villein_core::command::Command;
+use villein_core::command::{Command, KeyRequest};
 use villein_core::io::Activity;
-use villein_core::time::nanos;
 use villein_core::types::{JoinTarget, Name};
 
-use crate::checkers::Broken;
+use crate::disk::Disk;
 use crate::host::{Down, Gate};
 use crate::report::Entry;
-use crate::scenario::{HostId, Start, Verb};
+use crate::scenario::{HostId, KeyOperation, Start, Verb};
 use crate::world::World;
 
 impl World<'_> {
@@ -35,8 +34,12 @@ impl World<'_> {
             Verb::Heal(None) => self.network.heal_all(),
             Verb::Heal(Some(groups)) => self.between(groups, |world, from, to| world.network.heal(from, to)),
             Verb::Crash { nodes, power } => self.crash(nodes, *power),
-            Verb::Restart { nodes, disk, join } => {
-                nodes.iter().for_each(|&host| self.restart(host, *disk, join.as_deref()));
+            Verb::Restart { nodes, disk, join, name } => {
+                for &host in nodes {
+                    let own = scenario.name(host);
+                    self.hosts[host.index()].name = Name::from(name.as_deref().unwrap_or(own));
+                    self.restart(host, *disk, join.as_deref());
+                }
             }
             Verb::Pause(nodes) => {
                 for host in nodes {
@@ -64,16 +67,66 @@ impl World<'_> {
             Verb::Rejoin(nodes) => {
                 nodes.iter().for_each(|&host| self.command(host, "rejoin".to_owned(), false, Command::Rejoin));
             }
-            Verb::ForceLeave { nodes, target } => {
-                for &host in nodes {
-                    let node = Name::from(target.as_str());
-                    self.command(host, format!("force-leave {target}"), false, Command::ForceLeave { node });
+            Verb::ForceLeave { nodes, target, prune } => {
+                let text = format!("force-leave {}{target}", if *prune { "-prune " } else { "" });
+                let command = Command::ForceLeave { node: Name::from(target.as_str()), prune: *prune };
+                self.commands(nodes, &text, &command);
+            }
+            Verb::Event { nodes, name, payload, coalesce, numbers } => {
+                for number in numbers.clone() {
+                    let numbered = |text: &str| text.replace("{}", &number.to_string());
+                    let (name, payload) = (numbered(name), numbered(payload));
+                    let text = format!("event {name}");
+                    let (name, payload) = (name.into_bytes().into(), payload.into_bytes().into());
+                    self.commands(nodes, &text, &Command::UserEvent { name, payload, coalesce: *coalesce });
                 }
+            }
+            Verb::Query { nodes, question } => {
+                let text = format!("query {}", String::from_utf8_lossy(&question.name));
+                self.commands(nodes, &text, &Command::Query(Box::new(question.clone())));
+            }
+            Verb::Tags { nodes, set, delete } => {
+                let delete: Vec<Vec<u8>> = delete.iter().map(|key| key.clone().into_bytes()).collect();
+                let text = format!("tags{}", crate::report::tags(set, &delete));
+                self.commands(nodes, &text, &Command::SetTags { set: set.clone(), delete });
+            }
+            Verb::Key { nodes, operation } => {
+                let bytes = |word: &str| crate::host::key(self.seed, word).as_bytes().into();
+                let (text, request) = match operation {
+                    KeyOperation::Install(word) => (format!("install {word}"), KeyRequest::Install(bytes(word))),
+                    KeyOperation::Use(word) => (format!("use {word}"), KeyRequest::Use(bytes(word))),
+                    KeyOperation::Remove(word) => (format!("remove {word}"), KeyRequest::Remove(bytes(word))),
+                    KeyOperation::List => ("list".to_owned(), KeyRequest::List),
+                };
+                self.commands(nodes, &format!("keys {text}"), &Command::Key(request));
+            }
+            Verb::Unplug(nodes) => nodes.iter().for_each(|&host| self.plug(host, false)),
+            Verb::Plug(nodes) => nodes.iter().for_each(|&host| self.plug(host, true)),
+            Verb::Disk { nodes, full } => {
+                nodes.iter().for_each(|host| self.hosts[host.index()].disk.full = *full);
             }
             Verb::Link(rule) => self.network.add_rule(rule),
             Verb::Dns(answers) => self.dns.extend(answers.iter().cloned()),
             Verb::Stall { nodes, activities } => self.gates(nodes, activities, false),
             Verb::Unstall { nodes, activities } => self.gates(nodes, activities, true),
+        }
+    }
+
+    fn commands(&mut self, nodes: &[HostId], text: &str, command: &Command) {
+        nodes.iter().for_each(|&host| self.command(host, text.to_owned(), false, command.clone()));
+    }
+
+    /// A host's network interface goes up or down.
+    fn plug(&mut self, host: HostId, up: bool) {
+        self.hosts[host.index()].unplugged = !up;
+        for other in self.scenario.hosts().filter(|other| *other != host) {
+            for (from, to) in [(host, other), (other, host)] {
+                if up { self.network.heal(from, to) } else { self.network.cut(from, to) }
+            }
+        }
+        if !up {
+            self.drop_cut();
+            self.streams_cut(false);
         }
     }
 
@@ -87,19 +140,10 @@ impl World<'_> {
         }
     }
 
-    fn crash(&mut self, nodes: &[HostId], power: bool) {
-        for &host in nodes {
-            if self.hosts[host.index()].node.is_some() {
-                self.faults.crashes += 1;
-                self.stop(host, if power { Down::Power } else { Down::Process });
-            }
-        }
-    }
-
     fn restart(&mut self, host: HostId, disk: bool, join: Option<&[JoinTarget]>) {
         self.stop(host, Down::Process);
         if !disk {
-            self.hosts[host.index()].disk = None;
+            self.hosts[host.index()].disk = Disk::default();
         }
         self.faults.restarts += 1;
         self.start(host);
@@ -141,45 +185,6 @@ impl World<'_> {
             let place = &self.hosts[host.index()];
             if open && !place.paused && !place.draining && !place.backlog.is_empty() {
                 self.drain(host);
-            }
-        }
-    }
-
-    /// How long a reply may take, by the node's own timeouts; for a frozen or stalled node the clock is not running.
-    pub(crate) fn patience(&self, host: HostId, command: &Command) -> u64 {
-        let node = &self.scenario.nodes[host.index()];
-        let stream = nanos(node.swim.stream_timeout);
-        let broadcast = nanos(node.serf.broadcast_timeout);
-        let patience = match command {
-            // An address takes one exchange; a name has as many addresses as the name server says.
-            Command::Join { targets, .. } => {
-                let addresses = self.dns.values().map(|answer| match answer {
-                    crate::scenario::Answer::Addresses(ips) => ips.len(),
-                    crate::scenario::Answer::Error(_) => 0,
-                });
-                let most = addresses.max().unwrap_or(0).max(1) as u64;
-                stream.saturating_mul(2).saturating_mul(targets.len() as u64).saturating_mul(most)
-            }
-            Command::Leave => broadcast.saturating_mul(2).saturating_add(nanos(node.serf.leave_propagate_delay)),
-            Command::Rejoin => broadcast,
-            Command::ForceLeave { .. } => broadcast,
-        };
-        patience.saturating_mul(2).saturating_add(1_000_000_000)
-    }
-
-    /// At the end of the run: a command that should have been answered is not.
-    pub(crate) fn overdue(&mut self) {
-        for host in self.scenario.hosts() {
-            let place = &self.hosts[host.index()];
-            let open = place.gates.iter().all(|gate| *gate == Gate::Open);
-            if !place.runs() || place.draining || !open {
-                continue;
-            }
-            let late = place.pending.values().find(|pending| pending.until <= self.now);
-            if let Some(pending) = late {
-                let rule = "each command has one reply";
-                let seen = format!("\"{}\" was never answered", pending.text);
-                return self.fail(Some(host), Broken { rule, seen });
             }
         }
     }

@@ -113,6 +113,10 @@ impl World<'_> {
     fn connect(&mut self, host: HostId, id: StreamId, to: SocketAddr) {
         self.faults.streams += 1;
         let life = self.hosts[host.index()].life;
+        if self.hosts[host.index()].unplugged {
+            let waiting = Waiting::Stream { id, event: Heard::Failed(StreamError::NetworkUnreachable) };
+            return self.push(0, Happening::Arrive { host, life, waiting });
+        }
         let Some(server) = host_at(to, self.hosts.len()) else {
             let event = Heard::Failed(StreamError::HostUnreachable);
             let what = Happening::Arrive { host, life, waiting: Waiting::Stream { id, event } };

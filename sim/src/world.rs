@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
+use villein_core::command::Command;
+use villein_core::event::QueryKey;
 use villein_core::identity::Interner;
-use villein_core::io::{Activity, Deadline, Persist, PersistId, ResolveId, StreamError, StreamEvent};
+use villein_core::io::{Activity, Deadline, Persist, PersistError, PersistId, ResolveId, StreamError, StreamEvent};
 use villein_core::types::Name;
-use villein_core::{Input, Node, Output, Saved, Stimulus, Time};
+use villein_core::{Input, Node, Output, Stimulus, Time};
 
 use crate::checkers::{Broken, Checkers};
 use crate::draw::{Draw, Purpose};
@@ -44,6 +46,8 @@ pub(crate) enum Happening {
     Look { host: HostId, life: u32, id: ResolveId, name: String, port: u16 },
     /// A record has reached the disk.
     Stored { host: HostId, life: u32, id: PersistId, record: Box<Persist> },
+    /// A handler has its answer to a query.
+    Answer { host: HostId, life: u32, query: QueryKey, name: String, payload: Box<[u8]> },
     /// A node hears that an activity's gate is closed.
     Stalled { host: HostId, life: u32, activity: Activity },
     /// A process that catches up takes its next turn.
@@ -83,7 +87,7 @@ impl Ord for Scheduled {
 /// A run in progress.
 pub(crate) struct World<'a> {
     pub(crate) scenario: &'a Scenario,
-    seed: u64,
+    pub(crate) seed: u64,
     /// True time, in nanoseconds since the world began.
     pub(crate) now: u64,
     /// True time at which the scenario's own time begins.
@@ -250,8 +254,14 @@ impl<'a> World<'a> {
             Happening::Stored { host, life, id, record } => {
                 let place = &mut self.hosts[host.index()];
                 if place.life == life {
-                    place.store(&record);
-                    self.arrive(host, life, Waiting::Persisted { id });
+                    let result = if place.disk.full {
+                        self.faults.unwritten += 1;
+                        Err(PersistError("no space left on device".to_owned()))
+                    } else {
+                        place.disk.store(*record);
+                        Ok(())
+                    };
+                    self.arrive(host, life, Waiting::Persisted { id, result });
                 }
             }
             Happening::Stalled { host, life, activity } => {
@@ -260,6 +270,11 @@ impl<'a> World<'a> {
                 if place.life == life && *gate == Gate::Closed {
                     *gate = Gate::Stalled;
                     self.input_now(host, Stimulus::Stalled { activity });
+                }
+            }
+            Happening::Answer { host, life, query, name, payload } => {
+                if self.hosts[host.index()].life == life {
+                    self.answer(host, query, &name, payload);
                 }
             }
             Happening::Drain { host, life } if self.hosts[host.index()].life == life => self.drain(host),
@@ -292,16 +307,17 @@ impl<'a> World<'a> {
         let place = &mut self.hosts[host.index()];
         let mut config = host::config(self.scenario, host, self.seed);
         config.interner = self.interner.clone();
+        config.name = place.name.clone();
         let (coalesces, limit) = (config.serf.coalesce.is_some(), config.swim.lifeguard.awareness_max);
         let at = place.clock.local(self.now);
         let seed = host::seed(self.seed, host, place.life);
-        let saved = Saved { incarnation: place.disk };
+        let saved = place.disk.load(&mut config);
         let node =
             Node::new(config, seed, at, saved).expect("the scenario's configurations are checked when it is read");
         place.start(node);
         place.last_at = at;
         place.restore_at = self.now + first_restore;
-        self.checkers.start(host, place.name.clone(), place.disk, coalesces, limit);
+        self.checkers.start(host, place.name.clone(), place.disk.incarnation(), coalesces, limit);
         self.input_now(host, Stimulus::Tick);
     }
 
@@ -383,10 +399,11 @@ impl<'a> World<'a> {
                 };
                 self.input(host, at, Stimulus::Stream { id, event });
             }
+            Waiting::SendFailed { to, activity } => self.input(host, at, Stimulus::SendFailed { to, activity }),
             Waiting::Resolved { id, result } => self.input(host, at, Stimulus::Resolved { id, result }),
-            Waiting::Persisted { id } => self.input(host, at, Stimulus::Persisted { id, result: Ok(()) }),
+            Waiting::Persisted { id, result } => self.input(host, at, Stimulus::Persisted { id, result }),
             Waiting::Command { id, command } => {
-                self.checkers.command(host, id);
+                self.checkers.command(host, id, matches!(command, Command::Query(_)));
                 self.input(host, at, Stimulus::Command { id, command });
             }
         }

@@ -1,13 +1,15 @@
 //! `[run]`, `[cluster]` and `[[node]]`.
 
+use std::collections::BTreeMap;
+
 use toml::de::DeTable;
-use villein_core::config::{Profile, RetryJoin, SerfConfig, SwimConfig};
+use villein_core::config::{Profile, RetryJoin, SerfConfig, SnapshotConfig, SwimConfig};
 use villein_core::log::Level;
 use villein_core::types::Tags;
 
 use super::read::{ScenarioError, Source, Table, Value};
-use super::{Link, Names, NodeSpec, Scenario, Start, expects, knobs, link, steps};
-use crate::units::nanos;
+use super::{HandlerAnswer, Link, Names, NodeSpec, Scenario, Start, expects, knobs, link, steps};
+use crate::units::{Delay, nanos};
 
 /// The largest cluster: one host has one address of 10.0.0.0/8.
 const NODES_MAX: i64 = 20_000;
@@ -84,6 +86,8 @@ fn nodes(cluster: &Table<'_>) -> Result<(Profile, Vec<NodeSpec>), ScenarioError>
     if let Some(config) = cluster.take("config") {
         knobs::apply(&config.table()?, &mut swim, &mut serf)?;
     }
+    files(cluster, &mut serf)?;
+    let answers = answers(cluster)?;
     let persist = cluster.take("persist").map(|value| value.flag()).transpose()?.unwrap_or(true);
     let mut nodes: Vec<NodeSpec> = names
         .into_iter()
@@ -95,6 +99,7 @@ fn nodes(cluster: &Table<'_>) -> Result<(Profile, Vec<NodeSpec>), ScenarioError>
             persist,
             down: false,
             drift_ppm: 0,
+            answers: answers.clone(),
         })
         .collect();
     if let Some(value) = cluster.take("retry_join") {
@@ -118,11 +123,14 @@ fn overrides(root: &Table<'_>, nodes: &mut [NodeSpec]) -> Result<(), ScenarioErr
         let persist = table.take("persist").map(|value| value.flag()).transpose()?;
         let drift = table.take("drift_ppm").map(|value| value.number(-100_000, 100_000)).transpose()?;
         let tags = table.take("tags").map(|value| tags(&value)).transpose()?;
+        let answers = answers(&table)?;
         for host in hosts {
             let node = &mut nodes[host.index()];
             if let Some(config) = table.take("config") {
                 knobs::apply(&config.table()?, &mut node.swim, &mut node.serf)?;
             }
+            files(&table, &mut node.serf)?;
+            node.answers.extend(answers.clone());
             node.serf.retry_join = retry.clone().or_else(|| node.serf.retry_join.take());
             node.down = down.unwrap_or(node.down);
             node.persist = persist.unwrap_or(node.persist);
@@ -152,7 +160,44 @@ fn retry_join(value: &Value<'_>, names: &Names<'_>) -> Result<RetryJoin, Scenari
     Ok(retry)
 }
 
-fn tags(value: &Value<'_>) -> Result<Tags, ScenarioError> {
+/// Which of the agent's files nodes have.
+fn files(table: &Table<'_>, serf: &mut SerfConfig) -> Result<(), ScenarioError> {
+    if let Some(value) = table.take("snapshot") {
+        serf.snapshot = if value.is_table() {
+            let table = value.table()?;
+            let rejoin = table.need("rejoin_after_leave")?.flag()?;
+            table.finish()?;
+            Some(SnapshotConfig { rejoin_after_leave: rejoin })
+        } else {
+            value.flag()?.then_some(SnapshotConfig { rejoin_after_leave: false })
+        };
+    }
+    for (key, field) in [("tags_file", &mut serf.tags_file), ("keyring_file", &mut serf.keyring_file)] {
+        if let Some(value) = table.take(key) {
+            *field = value.flag()?;
+        }
+    }
+    Ok(())
+}
+
+/// Queries that nodes answer: a text alone, or one with the time that it takes.
+fn answers(table: &Table<'_>) -> Result<BTreeMap<String, HandlerAnswer>, ScenarioError> {
+    let Some(value) = table.take("answers") else { return Ok(BTreeMap::new()) };
+    let at_once = Delay::Uniform(1_000_000, 5_000_000);
+    let answer = |(name, value): (String, Value<'_>)| {
+        if value.is_text() {
+            return Ok((name, HandlerAnswer { payload: value.text()?.to_owned(), after: at_once }));
+        }
+        let table = value.table()?;
+        let payload = table.need("payload")?.text()?.to_owned();
+        let after = table.take("after").map(|value| value.parsed(Delay::read)).transpose()?.unwrap_or(at_once);
+        table.finish()?;
+        Ok((name, HandlerAnswer { payload, after }))
+    };
+    value.table()?.entries().into_iter().map(answer).collect()
+}
+
+pub(super) fn tags(value: &Value<'_>) -> Result<Tags, ScenarioError> {
     let mut tags = Tags::new();
     for (key, value) in value.table()?.entries() {
         tags.insert(key.into_bytes(), value.text()?.as_bytes().to_vec());

@@ -2,11 +2,13 @@
 
 use villein_core::event::{MemberEventKind, Status};
 
+use super::cluster::tags;
 use super::read::{ScenarioError, Table, Value, hint};
 use super::{Expect, Expectation, HostId, Names};
 use crate::units::nanos;
 
-const KINDS: [&str; 7] = ["sees", "never", "events", "never_events", "logs", "shutdown", "converged"];
+const KINDS: [&str; 11] =
+    ["sees", "never", "events", "never_events", "in_order", "replies", "tags", "keys", "logs", "shutdown", "converged"];
 
 const STATUSES: [(&str, Status); 6] = [
     ("alive", Status::Alive),
@@ -71,7 +73,28 @@ fn what(kind: &str, value: &Value<'_>, names: &Names<'_>) -> Result<Vec<Expectat
                 .map(|(_, item)| Ok(Expectation::Events { kind: item.word(&EVENTS)?, of: None, min: 0, max: 0 }))
                 .collect();
         }
-        "logs" => logs(value)?,
+        "logs" => {
+            let (contains, min, max) = texts(value)?;
+            Expectation::Logs { contains, min, max }
+        }
+        "replies" => {
+            let (contains, min, max) = texts(value)?;
+            Expectation::Replies { contains, min, max }
+        }
+        "in_order" => {
+            if !value.flag()? {
+                return Err(value.error("in_order must be true"));
+            }
+            Expectation::Ordered
+        }
+        "tags" => {
+            let mut members = Vec::new();
+            for (name, value) in value.table()?.entries() {
+                members.push((names.one(&name, &value, "tags")?, tags(&value)?));
+            }
+            Expectation::Tags(members)
+        }
+        "keys" => Expectation::Keys(value.texts()?.into_iter().map(|(word, _)| word.to_owned()).collect()),
         "shutdown" => Expectation::Shutdown(if value.is_list() && value.items()?.is_empty() {
             Vec::new()
         } else {
@@ -104,22 +127,31 @@ fn sees(value: &Value<'_>, names: &Names<'_>) -> Result<Vec<(HostId, Status)>, S
 
 fn events(value: &Value<'_>, names: &Names<'_>) -> Result<Expectation, ScenarioError> {
     let table = value.table()?;
-    let kind = table.need("kind")?.word(&EVENTS)?;
+    let kind = table.need("kind")?;
+    if let Ok(text @ ("user" | "query")) = kind.text() {
+        let text_of = |key| table.take(key).map(|value| value.text().map(ToOwned::to_owned)).transpose();
+        let (name, payload) = (text_of("name")?, if text == "user" { text_of("payload")? } else { None });
+        let (min, max) = counts(&table)?;
+        table.finish()?;
+        return Ok(Expectation::Heard { query: text == "query", name, payload, min, max });
+    }
+    let kind = kind.word(&EVENTS)?;
     let of = table.take("of").map(|value| names.list(&value, "of")).transpose()?;
     let (min, max) = counts(&table)?;
     table.finish()?;
     Ok(Expectation::Events { kind, of, min, max })
 }
 
-fn logs(value: &Value<'_>) -> Result<Expectation, ScenarioError> {
+/// A text, at least once, or a table with it and how often.
+fn texts(value: &Value<'_>) -> Result<(String, u64, u64), ScenarioError> {
     if !value.is_table() {
-        return Ok(Expectation::Logs { contains: value.text()?.to_owned(), min: 1, max: u64::MAX });
+        return Ok((value.text()?.to_owned(), 1, u64::MAX));
     }
     let table = value.table()?;
     let contains = table.need("contains")?.text()?.to_owned();
     let (min, max) = counts(&table)?;
     table.finish()?;
-    Ok(Expectation::Logs { contains, min, max })
+    Ok((contains, min, max))
 }
 
 /// `count`, or `min` and `max`; without any of them at least one.

@@ -14,8 +14,8 @@ pub(super) fn apply(table: &Table<'_>, swim: &mut SwimConfig, serf: &mut SerfCon
         swim.lifeguard = if ours { Lifeguard::OURS } else { Lifeguard::UPSTREAM };
     }
     durations(table, swim, serf)?;
-    numbers(table, swim)?;
-    switches(table, swim)?;
+    numbers(table, swim, serf)?;
+    switches(table, swim, serf)?;
     if let Some(value) = table.take("coalesce") {
         serf.coalesce = coalesce(&value)?;
     }
@@ -48,20 +48,28 @@ fn durations(table: &Table<'_>, swim: &mut SwimConfig, serf: &mut SerfConfig) ->
     Ok(())
 }
 
-fn numbers(table: &Table<'_>, swim: &mut SwimConfig) -> Result<(), ScenarioError> {
+fn numbers(table: &Table<'_>, swim: &mut SwimConfig, serf: &mut SerfConfig) -> Result<(), ScenarioError> {
     for (key, field) in [
         ("indirect_checks", &mut swim.indirect_checks),
         ("retransmit_mult", &mut swim.retransmit_mult),
         ("suspicion_mult", &mut swim.suspicion_mult),
         ("suspicion_max_mult", &mut swim.suspicion_max_mult),
         ("gossip_nodes", &mut swim.gossip_nodes),
+        ("query_timeout_mult", &mut serf.query_timeout_mult),
     ] {
         if let Some(value) = table.take(key) {
             *field = small(&value)?;
         }
     }
-    if let Some(value) = table.take("packet_bytes") {
-        swim.packet_bytes = small(&value)? as usize;
+    for (key, field) in [
+        ("packet_bytes", &mut swim.packet_bytes),
+        ("user_event_bytes", &mut serf.user_event_bytes),
+        ("query_bytes", &mut serf.query_bytes),
+        ("query_response_bytes", &mut serf.query_response_bytes),
+    ] {
+        if let Some(value) = table.take(key) {
+            *field = small(&value)? as usize;
+        }
     }
     if let Some(value) = table.take("awareness_max") {
         swim.lifeguard.awareness_max = u8::try_from(value.number(1, 64)?).unwrap_or(u8::MAX);
@@ -76,7 +84,7 @@ fn small(value: &Value<'_>) -> Result<u32, ScenarioError> {
     Ok(u32::try_from(value.number(0, i64::from(u32::MAX))?).unwrap_or(u32::MAX))
 }
 
-fn switches(table: &Table<'_>, swim: &mut SwimConfig) -> Result<(), ScenarioError> {
+fn switches(table: &Table<'_>, swim: &mut SwimConfig, serf: &mut SerfConfig) -> Result<(), ScenarioError> {
     for (key, field) in [
         ("stream_ping", &mut swim.stream_ping),
         ("awareness", &mut swim.lifeguard.awareness),
@@ -85,6 +93,7 @@ fn switches(table: &Table<'_>, swim: &mut SwimConfig) -> Result<(), ScenarioErro
         ("buddy", &mut swim.lifeguard.buddy),
         ("hearsay_confirms", &mut swim.lifeguard.hearsay_confirms),
         ("confirmation_copies", &mut swim.lifeguard.confirmation_copies),
+        ("resolve_conflicts", &mut serf.resolve_conflicts),
     ] {
         if let Some(value) = table.take(key) {
             *field = value.flag()?;

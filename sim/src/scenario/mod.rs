@@ -1,8 +1,10 @@
 //! A scenario: the cluster, its network, what happens to them and what is expected. The format's reference is
 //! `scenarios/README.md`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use villein_core::command::Question;
 use villein_core::config::{Profile, SerfConfig, SwimConfig};
 use villein_core::event::{MemberEventKind, Status};
 use villein_core::io::Activity;
@@ -12,6 +14,7 @@ use villein_core::types::{JoinTarget, Tags};
 use crate::units::{Chance, Delay};
 
 mod cluster;
+mod commands;
 mod expects;
 mod knobs;
 mod link;
@@ -92,6 +95,17 @@ pub struct NodeSpec {
     pub down: bool,
     /// How much faster its clock runs than true time, in millionths.
     pub drift_ppm: i32,
+    /// Queries that it answers by itself, by name, as an agent with a handler does.
+    pub answers: BTreeMap<String, HandlerAnswer>,
+}
+
+/// How a node answers a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerAnswer {
+    /// What it says.
+    pub payload: String,
+    /// How long it takes.
+    pub after: Delay,
 }
 
 /// What a link does to packets and streams.
@@ -215,6 +229,8 @@ pub enum Verb {
         disk: bool,
         /// Whom they join; `None`: as at the start.
         join: Option<Vec<JoinTarget>>,
+        /// The name under which they run; `None`: their own.
+        name: Option<String>,
     },
     /// Processes are frozen, their sockets are not.
     Pause(Vec<HostId>),
@@ -244,6 +260,55 @@ pub enum Verb {
         nodes: Vec<HostId>,
         /// Who has left.
         target: String,
+        /// Whether it is forgotten, too.
+        prune: bool,
+    },
+    /// Operators send user events.
+    Event {
+        /// Where.
+        nodes: Vec<HostId>,
+        /// The name; `{}` stands for the number of the event.
+        name: String,
+        /// What it carries; `{}` as in the name.
+        payload: String,
+        /// Whether events of one name may be put together.
+        coalesce: bool,
+        /// Their numbers.
+        numbers: std::ops::Range<u64>,
+    },
+    /// Operators ask a query.
+    Query {
+        /// Where.
+        nodes: Vec<HostId>,
+        /// What is asked.
+        question: Question,
+    },
+    /// Operators change tags.
+    Tags {
+        /// Whose.
+        nodes: Vec<HostId>,
+        /// What is set.
+        set: Tags,
+        /// What is deleted.
+        delete: Vec<String>,
+    },
+    /// Operators do something with the cluster's keys.
+    Key {
+        /// Where.
+        nodes: Vec<HostId>,
+        /// What.
+        operation: KeyOperation,
+    },
+    /// Network interfaces go down: nothing comes in, and what goes out fails at once.
+    Unplug(Vec<HostId>),
+    /// Network interfaces are up again.
+    Plug(Vec<HostId>),
+    /// Disks have room for what is new, or none.
+    Disk {
+        /// Whose.
+        nodes: Vec<HostId>,
+        /// Whether there is none.
+        full: bool,
     },
     /// Links change.
     Link(LinkRule),
@@ -263,6 +328,19 @@ pub enum Verb {
         /// Which ones.
         activities: Vec<Activity>,
     },
+}
+
+/// Something that is done with the cluster's keys; keys are called by words, from which they are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyOperation {
+    /// Add it.
+    Install(String),
+    /// Encrypt with it.
+    Use(String),
+    /// Take it away.
+    Remove(String),
+    /// Say which there are.
+    List,
 }
 
 /// What the name server says of a name.
@@ -307,6 +385,34 @@ pub enum Expectation {
         /// At most so many.
         max: u64,
     },
+    /// From `from` to `by`, each node gets so many user events or queries.
+    Heard {
+        /// Queries, not user events.
+        query: bool,
+        /// Of this name; `None`: of any.
+        name: Option<String>,
+        /// With this payload; `None`: with any.
+        payload: Option<String>,
+        /// At least so many.
+        min: u64,
+        /// At most so many.
+        max: u64,
+    },
+    /// From `from` to `by`, each node gets user events in the order of their Lamport times.
+    Ordered,
+    /// From `from` to `by`, each node gives so many replies whose line in the timeline has the text.
+    Replies {
+        /// The text.
+        contains: String,
+        /// At least so many.
+        min: u64,
+        /// At most so many.
+        max: u64,
+    },
+    /// At `by`, each node knows these tags of these members, and no others of theirs.
+    Tags(Vec<(HostId, Tags)>),
+    /// At `by`, each node has these keys and no others, the first one primary.
+    Keys(Vec<String>),
     /// From `from` to `by`, each node writes so many log lines with the text.
     Logs {
         /// The text.

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use villein_core::io::Activity;
 
 use super::read::{ScenarioError, Table, Value, hint};
-use super::{Answer, HostId, Names, Step, Verb, link};
+use super::{Answer, HostId, Names, Step, Verb, commands, link};
 use crate::units::nanos;
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 23] = [
     "cut",
     "cut_one_way",
     "heal",
@@ -20,6 +20,14 @@ const VERBS: [&str; 15] = [
     "leave",
     "rejoin",
     "force_leave",
+    "event",
+    "query",
+    "tags",
+    "key",
+    "unplug",
+    "plug",
+    "disk_full",
+    "disk_freed",
     "link",
     "dns",
     "stall",
@@ -46,7 +54,12 @@ pub(super) fn steps(list: Option<Value<'_>>, names: &Names<'_>, until: u64) -> R
             if at > until {
                 return Err(at_value.error(format!("at: {} is after the end of the run", crate::units::Seconds(at))));
             }
-            steps.push(Step { at, line, verb: verb.clone() });
+            let mut verb = verb.clone();
+            if let Verb::Event { numbers, .. } = &mut verb {
+                let before = round * (numbers.end - numbers.start);
+                *numbers = numbers.start + before..numbers.end + before;
+            }
+            steps.push(Step { at, line, verb });
         }
     }
     // A stable sort: what stands first in the file happens first.
@@ -128,13 +141,15 @@ fn read_verb(verb: &str, value: &Value<'_>, names: &Names<'_>) -> Result<Verb, S
             Verb::Leave { nodes, stay }
         }
         "rejoin" => Verb::Rejoin(hosts()?),
-        "force_leave" => {
-            let table = value.table()?;
-            let nodes = names.list(&table.need("nodes")?, "force_leave")?;
-            let target = table.need("target")?.text()?.to_owned();
-            table.finish()?;
-            Verb::ForceLeave { nodes, target }
-        }
+        "force_leave" => whole(value, |table| commands::force_leave(table, names))?,
+        "event" => whole(value, |table| commands::event(table, names))?,
+        "query" => whole(value, |table| commands::query(table, names))?,
+        "tags" => whole(value, |table| commands::change_tags(table, names))?,
+        "key" => whole(value, |table| commands::key(table, names))?,
+        "unplug" => Verb::Unplug(hosts()?),
+        "plug" => Verb::Plug(hosts()?),
+        "disk_full" => Verb::Disk { nodes: hosts()?, full: true },
+        "disk_freed" => Verb::Disk { nodes: hosts()?, full: false },
         "link" => Verb::Link(link::rule(&value.table()?, names)?),
         "dns" => Verb::Dns(dns(value, names)?),
         "stall" => {
@@ -147,6 +162,17 @@ fn read_verb(verb: &str, value: &Value<'_>, names: &Names<'_>) -> Result<Verb, S
         }
         other => return Err(value.error(format!("unknown verb \"{other}\" in [[step]]{}", hint(other, &VERBS)))),
     })
+}
+
+/// A table that holds nothing but what `read` asks for.
+fn whole<'a>(
+    value: &Value<'a>,
+    read: impl Fn(&Table<'a>) -> Result<Verb, ScenarioError>,
+) -> Result<Verb, ScenarioError> {
+    let table = value.table()?;
+    let verb = read(&table)?;
+    table.finish()?;
+    Ok(verb)
 }
 
 /// Nodes alone, or a table with `nodes` and more.
@@ -162,7 +188,7 @@ fn nodes_of<'a>(
     Ok((names.list(&table.need("nodes")?, verb)?, Some(table)))
 }
 
-fn flag(table: Option<&Table<'_>>, key: &'static str) -> Result<bool, ScenarioError> {
+pub(super) fn flag(table: Option<&Table<'_>>, key: &'static str) -> Result<bool, ScenarioError> {
     Ok(table.and_then(|table| table.take(key)).map(|value| value.flag()).transpose()?.unwrap_or(false))
 }
 
@@ -193,15 +219,16 @@ fn cut(value: &Value<'_>, names: &Names<'_>) -> Result<Verb, ScenarioError> {
 
 fn restart(value: &Value<'_>, names: &Names<'_>) -> Result<Verb, ScenarioError> {
     let (nodes, table) = nodes_of(value, names, "restart")?;
-    let (mut disk, mut join) = (true, None);
+    let (mut disk, mut join, mut name) = (true, None, None);
     if let Some(table) = table {
         if let Some(value) = table.take("disk") {
             disk = value.word(&[("kept", true), ("lost", false)])?;
         }
         join = table.take("join").map(|value| names.targets(&value)).transpose()?;
+        name = table.take("as").map(|value| names.one(value.text()?, &value, "as")).transpose()?;
         table.finish()?;
     }
-    Ok(Verb::Restart { nodes, disk, join })
+    Ok(Verb::Restart { nodes, disk, join, name: name.map(|host| names.0[host.index()].name.clone()) })
 }
 
 fn dns(value: &Value<'_>, names: &Names<'_>) -> Result<Vec<(String, Answer)>, ScenarioError> {

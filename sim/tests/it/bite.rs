@@ -4,11 +4,12 @@ use std::io::Write as _;
 use std::process::{Command, Output};
 
 use villein_core::Time;
-use villein_core::event::{MemberEventKind, MemberInfo, Status};
+use villein_core::command::Reply;
+use villein_core::event::{MemberEventKind, MemberInfo, QueryKey, Status, UserEvent};
 use villein_core::io::RequestId;
 use villein_core::lamport::LamportTime;
 use villein_core::node::{MemberView, Stats};
-use villein_core::types::{GossipAddr, Incarnation, Name, Tags, Versions};
+use villein_core::types::{GossipAddr, Incarnation, Name, QueryId, Tags, Versions};
 use villein_sim::checkers::{Broken, Checkers};
 use villein_sim::scenario::HostId;
 
@@ -67,6 +68,7 @@ fn stats(members: &[MemberView]) -> Stats {
         event_queue: 0,
         query_queue: 0,
         encrypted: false,
+        coordinate_resets: 0,
         rejected: 0,
         dropped: 0,
     }
@@ -162,10 +164,57 @@ fn a_deadline_that_has_passed_and_a_second_reply_are_caught() {
     let at = Time::from_millis(5);
     assert_eq!(history.0.deadline(at, Some(at.next())), Ok(()));
     caught(history.0.deadline(at, Some(at)), "the next deadline is later than the input");
-    history.0.command(A, RequestId(1));
-    assert_eq!(history.0.reply(A, RequestId(1)), Ok(()));
-    caught(history.0.reply(A, RequestId(1)), "each command has one reply");
-    caught(history.0.reply(A, RequestId(2)), "each command has one reply");
+    history.0.command(A, RequestId(1), false);
+    assert_eq!(history.0.reply(A, RequestId(1), &Reply::Left), Ok(()));
+    caught(history.0.reply(A, RequestId(1), &Reply::Left), "each command has one reply");
+    caught(history.0.reply(A, RequestId(2), &Reply::Left), "each command has one reply");
+}
+
+#[test]
+fn words_on_a_query_that_come_twice_too_early_or_too_late_are_caught() {
+    let ack = || Reply::QueryAck { from: Name::from("b") };
+    let answer = || Reply::QueryResponse { from: Name::from("b"), payload: [].into() };
+    let asked = |replies: &[Reply]| {
+        let mut history = History::of(None);
+        history.0.command(A, RequestId(1), true);
+        let (last, before) = replies.split_last().expect("a reply");
+        for reply in before {
+            assert_eq!(history.0.reply(A, RequestId(1), reply), Ok(()), "{reply:?}");
+        }
+        history.0.reply(A, RequestId(1), last)
+    };
+    assert_eq!(asked(&[Reply::QueryStarted, ack(), answer(), Reply::QueryDone]), Ok(()));
+    caught(asked(&[ack()]), "a member acknowledges a query once");
+    caught(asked(&[Reply::QueryStarted, ack(), ack()]), "a member acknowledges a query once");
+    caught(asked(&[Reply::QueryStarted, answer(), answer()]), "a member answers a query once");
+    caught(asked(&[Reply::QueryStarted, Reply::QueryStarted]), "a query begins once");
+    caught(asked(&[Reply::QueryStarted, Reply::Left]), "each command has one reply");
+    caught(asked(&[Reply::QueryDone]), "a query ends after its beginning");
+    caught(asked(&[Reply::QueryStarted, Reply::QueryDone, answer()]), "each command has one reply");
+    let mut history = History::of(None);
+    history.0.command(A, RequestId(1), false);
+    caught(history.0.reply(A, RequestId(1), &Reply::QueryStarted), "a query begins once");
+}
+
+#[test]
+fn an_event_and_a_query_that_come_twice_to_one_process_are_caught() {
+    let event = |payload: &[u8]| UserEvent {
+        ltime: LamportTime(7),
+        name: b"deploy"[..].into(),
+        payload: payload.into(),
+        coalesce: true,
+    };
+    let key = QueryKey { ltime: LamportTime(3), id: QueryId(9) };
+    let mut history = History::of(None);
+    assert_eq!(history.0.user_event(A, &event(b"1")), Ok(()));
+    assert_eq!(history.0.user_event(A, &event(b"2")), Ok(()));
+    caught(history.0.user_event(A, &event(b"1")), "a process gets an event once");
+    assert_eq!(history.0.asked(A, key), Ok(()));
+    caught(history.0.asked(A, key), "a process gets a query once");
+    // The next process of the host knows nothing of them.
+    history.0.start(A, Name::from("a"), None, false, 8);
+    assert_eq!(history.0.user_event(A, &event(b"1")), Ok(()));
+    assert_eq!(history.0.asked(A, key), Ok(()));
 }
 
 /// Runs the program on a scenario of this text, in a directory of its own.
