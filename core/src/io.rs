@@ -306,8 +306,6 @@ pub enum Persist {
         lines: Box<[u8]>,
         /// Whether they are all that the file is to hold; else they are appended.
         replace: bool,
-        /// Whether they must be on the disk before [`Stimulus::Persisted`] says so.
-        sync: bool,
     },
     /// The keys for the keyring file, primary first.
     Keyring(alloc::vec::Vec<crate::keyring::Key>),

@@ -129,9 +129,8 @@ impl Files {
         match record {
             Persist::Incarnation(_) => None,
             Persist::Snapshot { .. } if self.snapshot.is_none() => None,
-            Persist::Snapshot { lines, replace: true, sync: _ } => Some(Job::Compact(lines)),
-            // All that is appended is synced: it happens off the loop, and records that wait go together.
-            Persist::Snapshot { lines, replace: false, sync: _ } => Some(Job::Append(lines)),
+            Persist::Snapshot { lines, replace: true } => Some(Job::Compact(lines)),
+            Persist::Snapshot { lines, replace: false } => Some(Job::Append(lines)),
             Persist::Keyring(keys) => {
                 let KeptFile { path, encode } = self.options.keyring.clone()?;
                 Some(Job::Replace("keyring", path, encode(&keys)))
@@ -282,7 +281,7 @@ mod tests {
     }
 
     fn lines(text: &str, replace: bool) -> Persist {
-        Persist::Snapshot { lines: text.as_bytes().into(), replace, sync: true }
+        Persist::Snapshot { lines: text.as_bytes().into(), replace }
     }
 
     fn tags_file(path: &Path) -> FileOptions {

@@ -1,7 +1,7 @@
 //! Joins: by command, and again and again until somebody answers (protocol.md 1.11, 2.3; cli.md 3.7).
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -31,8 +31,8 @@ pub(super) struct Joins {
     retries: u32,
     /// Set once a retry-join target has answered: from then on the targets are seeds, tried while none is alive.
     standing: bool,
-    /// The addresses that the targets last had.
-    seeds: BTreeSet<Addr>,
+    /// The addresses that the retry-join targets last had (user-asks 4): the limits of a join bound them.
+    seeds: BTreeMap<JoinTarget, BTreeSet<Addr>>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,7 +90,6 @@ impl Serf {
             }
             ctx.log(Log::SeedsGone);
         }
-        self.joins.seeds.clear();
         ctx.log(Log::RetryJoin(replay));
         self.queue_join(ctx, swim, Origin::Retry, targets, replay);
     }
@@ -124,10 +123,7 @@ impl Serf {
             if !core::mem::replace(&mut join.begun, true) {
                 ctx.log(Log::Joining(join.targets.iter().cloned().collect(), join.replay));
             }
-            if let Some(addr @ Addr(to)) = join.addrs.pop_front() {
-                if join.origin == Origin::Retry && self.joins.seeds.len() < limits::JOIN_TARGETS_MAX {
-                    self.joins.seeds.insert(addr);
-                }
+            if let Some(Addr(to)) = join.addrs.pop_front() {
                 swim.streams().open_exchange(ctx, Exchange { kind: ExchangeKind::Join, to });
                 return;
             }
@@ -138,7 +134,12 @@ impl Serf {
                 continue;
             };
             match target.read(ctx.config.advertise.port()) {
-                TargetAddr::Addr(addr) => join.addrs.push_back(Addr(addr)),
+                TargetAddr::Addr(addr) => {
+                    join.addrs.push_back(Addr(addr));
+                    if join.origin == Origin::Retry {
+                        self.joins.seeds.insert(target, BTreeSet::from([Addr(addr)]));
+                    }
+                }
                 TargetAddr::Bad(reason) => join.errors.push(JoinError::Resolve { target: target.to_string(), reason }),
                 TargetAddr::Host(name, port) => {
                     self.joins.resolves = self.joins.resolves.saturating_add(1);
@@ -166,12 +167,10 @@ impl Serf {
     ) {
         let Some(join) = self.joins.queue.front_mut() else { return };
         let Some((_, target, host)) = join.resolving.take_if(|(waiting, ..)| *waiting == id) else { return };
-        let target = target.to_string();
+        let result = result.map_err(|ResolveError(reason)| reason).and_then(|addrs| {
+            if addrs.is_empty() { Err(alloc::format!("lookup {host}: no such host")) } else { Ok(addrs) }
+        });
         match result {
-            Ok(addrs) if addrs.is_empty() => {
-                let reason = alloc::format!("lookup {host}: no such host");
-                join.errors.push(JoinError::Resolve { target, reason });
-            }
             Ok(addrs) => {
                 // The resolver's order is kept; an address that it gives twice is contacted once.
                 let mut seen = BTreeSet::new();
@@ -181,8 +180,17 @@ impl Serf {
                 if over > 0 {
                     ctx.dropped("addresses of one name", limits::RESOLVED_MAX, over as u64);
                 }
+                if join.origin == Origin::Retry {
+                    self.joins.seeds.insert(target, join.addrs.iter().copied().collect());
+                }
             }
-            Err(ResolveError(reason)) => join.errors.push(JoinError::Resolve { target, reason }),
+            Err(reason) => {
+                // The name server may be as far away as the seeds: what it said last is better than nothing.
+                if join.origin == Origin::Retry {
+                    join.addrs.extend(self.joins.seeds.get(&target).into_iter().flatten());
+                }
+                join.errors.push(JoinError::Resolve { target: target.to_string(), reason });
+            }
         }
         self.advance_join(ctx, swim);
     }
@@ -228,10 +236,16 @@ impl Serf {
     /// Whether a seed is a member that is not dead, or there is none but ourselves.
     fn seed_lives(&self, ctx: &Ctx<'_>) -> bool {
         let me = Addr(ctx.config.advertise.socket_addr());
-        let others = self.joins.seeds.iter().filter(|&&seed| seed != me).count();
+        let seeds = &self.joins.seeds;
+        if seeds.values().flatten().all(|&seed| seed == me) {
+            return true;
+        }
         let own = ctx.table.me();
         let mut live = ctx.table.live().iter().filter(|&&slot| slot != own).filter_map(|&slot| ctx.table.find(slot));
-        others == 0 || live.any(|member| self.joins.seeds.contains(&Addr(member.identity.addr.socket_addr())))
+        live.any(|member| {
+            let addr = Addr(member.identity.addr.socket_addr());
+            seeds.values().any(|addrs| addrs.contains(&addr))
+        })
     }
 
     /// Standing seeds (user-asks 1): while none of the retry-join targets is alive they are tried again, slowly. Without

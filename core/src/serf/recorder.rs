@@ -151,7 +151,7 @@ impl Serf {
         } else {
             let lines = core::mem::take(&mut self.recorder.lines).into();
             self.recorder.file_bytes = grown;
-            ctx.persist(Persist::Snapshot { lines, replace: false, sync: false });
+            ctx.persist(Persist::Snapshot { lines, replace: false });
         }
     }
 
@@ -177,7 +177,7 @@ impl Serf {
         self.recorder.lines.clear();
         self.recorder.stale = false;
         self.recorder.file_bytes = bytes;
-        let id = ctx.persist(Persist::Snapshot { lines: lines.into(), replace: true, sync: true });
+        let id = ctx.persist(Persist::Snapshot { lines: lines.into(), replace: true });
         self.recorder.rewrites.insert(id, bytes);
         id
     }
@@ -227,7 +227,7 @@ impl Serf {
         self.recorder.left = true;
         let lines: Vec<u8> = core::mem::take(&mut self.recorder.lines);
         self.recorder.file_bytes = self.recorder.file_bytes.saturating_add(lines.len() as u64);
-        let record = Persist::Snapshot { lines: lines.into(), replace: false, sync: true };
+        let record = Persist::Snapshot { lines: lines.into(), replace: false };
         self.recorder.leave = Some(ctx.persist(record));
     }
 

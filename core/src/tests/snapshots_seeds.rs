@@ -11,7 +11,10 @@ use core::time::Duration;
 use crate::Config;
 use crate::command::{Command, Reply};
 use crate::config::{RetryJoin, SnapshotConfig};
-use crate::io::{Output, Persist, PersistError, Saved, Stimulus, StreamAction, StreamError, StreamEvent, StreamId};
+use crate::io::{
+    Output, Persist, PersistError, ResolveError, ResolveId, Saved, Stimulus, StreamAction, StreamError, StreamEvent,
+    StreamId,
+};
 use crate::lamport::LamportTime;
 use crate::log::Log;
 use crate::tests::harness::{Cluster, Lone, accused, addr, alive, name};
@@ -149,7 +152,7 @@ fn a_leave_is_over_when_its_record_is_durable() {
     lone.persists();
     lone.command(Command::Leave);
     let persists = lone.persists();
-    let (id, Persist::Snapshot { lines, sync: true, .. }) = &persists[0] else { panic!("{persists:?}") };
+    let (id, Persist::Snapshot { lines, .. }) = &persists[0] else { panic!("{persists:?}") };
     assert_eq!(**lines, *b"leave\n");
     lone.wait(20 * SECOND);
     assert!(lone.replies().is_empty());
@@ -229,4 +232,29 @@ fn while_a_seed_is_alive_nobody_is_called() {
     for number in 1..3 {
         assert_eq!(cluster.node(number).timer(crate::timers::TimerKind::RetryJoin), None);
     }
+}
+
+#[test]
+fn what_the_name_server_said_last_is_tried_while_it_says_nothing() {
+    let mut lone = Lone::new(|config| {
+        let targets = vec![JoinTarget::from("seed.example")];
+        config.serf.retry_join = Some(RetryJoin { targets, interval: 5 * SECOND, max: 0, replay: false });
+    });
+    let connects = |lone: &mut Lone| {
+        let dialled = lone.out.drain(..).filter_map(|output| match output {
+            Output::Stream { action: StreamAction::Connect(to), id, .. } => Some((id, to)),
+            _ => None,
+        });
+        dialled.collect::<Vec<_>>()
+    };
+    lone.give(Stimulus::Resolved { id: ResolveId(1), result: Ok([addr(5), addr(6)].into()) });
+    for number in [5, 6] {
+        let dialled = connects(&mut lone);
+        let [(id, to)] = dialled[..] else { panic!("{dialled:?}") };
+        assert_eq!(to, addr(number));
+        lone.give(Stimulus::Stream { id, event: StreamEvent::Failed(StreamError::Refused) });
+    }
+    lone.wait(6 * SECOND);
+    lone.give(Stimulus::Resolved { id: ResolveId(2), result: Err(ResolveError("server misbehaving".into())) });
+    assert_eq!(connects(&mut lone).iter().map(|(_, to)| *to).collect::<Vec<_>>(), [addr(5)]);
 }
