@@ -204,9 +204,6 @@ impl Host {
     pub(crate) fn stop(&mut self, down: Down) {
         self.node = None;
         self.down = down;
-        if down == Down::Power {
-            self.disk.lose_power();
-        }
         self.life += 1;
         self.paused = false;
         self.draining = false;

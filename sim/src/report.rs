@@ -17,6 +17,8 @@ use crate::units::Seconds;
 const ENTRIES_MAX: usize = 20_000;
 /// The text shows so many lines.
 const LINES_MAX: usize = 200;
+/// The value of a tag is shown up to this length.
+const VALUE_MAX: usize = 32;
 /// A list of nodes is shown up to this length.
 const NAMES_MAX: usize = 8;
 
@@ -126,10 +128,15 @@ impl Timeline {
                     }
                 }
             }
-            let heard = heard.into_iter().map(|(text, mut who)| {
+            let mut told: Vec<(Vec<HostId>, Vec<&str>)> = Vec::new();
+            for (text, mut who) in heard {
                 who.sort();
-                format!("{}: {text}", hosts(scenario, &who))
-            });
+                match told.iter_mut().find(|(hosts, _)| *hosts == who) {
+                    Some((_, texts)) => texts.push(text),
+                    None => told.push((who, vec![text])),
+                }
+            }
+            let heard = told.iter().map(|(who, texts)| format!("{}: {}", hosts(scenario, who), few(texts)));
             let mut merged: BTreeMap<(MemberEventKind, Vec<HostId>), Vec<&str>> = BTreeMap::new();
             for (kind, name, mut who) in group {
                 who.sort();
@@ -338,7 +345,12 @@ pub(crate) fn answer(reply: &Reply) -> String {
 /// A change of tags as the command line has it.
 pub(crate) fn tags(set: &Tags, delete: &[Vec<u8>]) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let set = set.iter().map(|(key, value)| format!(" -set {}={}", text(key), text(value)));
+    let set = set.iter().map(|(key, value)| match text(value) {
+        long if long.chars().count() > VALUE_MAX => {
+            format!(" -set {}={}… ({} bytes)", text(key), long.chars().take(8).collect::<String>(), value.len())
+        }
+        value => format!(" -set {}={value}", text(key)),
+    });
     set.chain(delete.iter().map(|key| format!(" -delete {}", text(key)))).collect()
 }
 
@@ -398,6 +410,14 @@ pub(crate) fn hosts(scenario: &Scenario, hosts: &[HostId]) -> String {
     short(&names)
 }
 
+/// The first of many things.
+fn few(texts: &[&str]) -> String {
+    match texts {
+        [one, other, _, rest @ ..] => format!("{one}, {other} and {} more", rest.len() + 1),
+        texts => texts.join(", "),
+    }
+}
+
 fn short(names: &[&str]) -> String {
     if names.len() <= NAMES_MAX {
         return names.join(",");
@@ -451,9 +471,10 @@ pub(crate) fn verb(scenario: &Scenario, verb: &Verb) -> Option<String> {
         Verb::Disk { nodes, full } => format!("{} {}", if *full { "disk full" } else { "disk freed" }, named(nodes)),
         Verb::Event { nodes, name, payload, numbers, .. } => {
             let payload = if payload.is_empty() { String::new() } else { format!(" \"{payload}\"") };
-            let many = numbers.end - numbers.start;
-            let many = if many == 1 { String::new() } else { format!(" {many} times") };
-            format!("event {name}{payload} at {}{many}", named(nodes))
+            let (first, many) = (numbers.start, numbers.end - numbers.start);
+            let text = format!("event {name}{payload}").replace("{}", &first.to_string());
+            let more = if many == 1 { String::new() } else { format!(" and {} more", many - 1) };
+            format!("{text}{more} at {}", named(nodes))
         }
         Verb::Join { .. }
         | Verb::Leave { .. }

@@ -127,19 +127,23 @@ fn sees(value: &Value<'_>, names: &Names<'_>) -> Result<Vec<(HostId, Status)>, S
 
 fn events(value: &Value<'_>, names: &Names<'_>) -> Result<Expectation, ScenarioError> {
     let table = value.table()?;
-    let kind = table.need("kind")?;
-    if let Ok(text @ ("user" | "query")) = kind.text() {
-        let text_of = |key| table.take(key).map(|value| value.text().map(ToOwned::to_owned)).transpose();
-        let (name, payload) = (text_of("name")?, if text == "user" { text_of("payload")? } else { None });
-        let (min, max) = counts(&table)?;
-        table.finish()?;
-        return Ok(Expectation::Heard { query: text == "query", name, payload, min, max });
-    }
-    let kind = kind.word(&EVENTS)?;
-    let of = table.take("of").map(|value| names.list(&value, "of")).transpose()?;
+    let text = |key| table.take(key).map(|value| value.text().map(ToOwned::to_owned)).transpose();
     let (min, max) = counts(&table)?;
+    let mut kinds = EVENTS.map(|(word, kind)| (word, Some(kind))).to_vec();
+    kinds.extend([("user", None), ("query", None)]);
+    let kind = table.need("kind")?;
+    let expectation = match kind.word(&kinds)? {
+        Some(kind) => {
+            let of = table.take("of").map(|value| names.list(&value, "of")).transpose()?;
+            Expectation::Events { kind, of, min, max }
+        }
+        None if kind.text() == Ok("query") => {
+            Expectation::Heard { query: true, name: text("name")?, payload: None, min, max }
+        }
+        None => Expectation::Heard { query: false, name: text("name")?, payload: text("payload")?, min, max },
+    };
     table.finish()?;
-    Ok(Expectation::Events { kind, of, min, max })
+    Ok(expectation)
 }
 
 /// A text, at least once, or a table with it and how often.

@@ -253,6 +253,51 @@ converged = true
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
 
+#[test]
+fn a_false_expectation_of_events_queries_tags_or_keys_says_what_was_seen() {
+    let steps = r#"[run]
+until = "20s"
+[cluster]
+nodes = ["a", "b"]
+start = "joined"
+encrypt = true
+[[step]]
+at = "1s"
+event = { nodes = ["a"], name = "deploy" }
+[[step]]
+at = "2s"
+query = { nodes = ["a"], name = "load", timeout = "1s" }
+[[step]]
+at = "3s"
+tags = { nodes = ["a"], set = { role = "web" } }
+[[step]]
+at = "4s"
+key = { nodes = ["b"], install = "second" }
+"#;
+    for (expect, want) in [
+        (
+            r#"events = { kind = "user", name = "deploy", count = 2 }"#,
+            r#"exactly 2 user events "deploy" between 0.00s and 20.00s; 1 at a"#,
+        ),
+        (
+            r#"events = { kind = "query", name = "nosuch" }"#,
+            r#"at least 1 queries "nosuch" between 0.00s and 20.00s; 0 at a"#,
+        ),
+        (r#"tags = { a = { role = "db" } }"#, "to see the tags a: role=db; a sees a: role=web"),
+        (r#"keys = ["first"]"#, "the keys first; a has first, another"),
+        (r#"keys = ["second", "first"]"#, "the keys second, first; a has first, second"),
+        (
+            r#"replies = { contains = "query load: 2 acks (a,b), 1 answer", count = 1 }"#,
+            r#"exactly 1 replies with "query load: 2 acks (a,b), 1 answer" between 0.00s and 20.00s; 0 at a"#,
+        ),
+    ] {
+        let output = sim(&format!("{steps}[[expect]]\nat = [\"a\"]\n{expect}\n"), &[]);
+        let stdout = String::from_utf8(output.stdout).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{stdout}");
+        assert!(stdout.contains(&format!("\nx.toml:21: at 20.00s expected {want}\n")), "{expect}: {stdout}");
+    }
+}
+
 const GOOD: &str = r#"[run]
 until = "20s"
 [cluster]
@@ -298,6 +343,25 @@ fn a_mistake_in_a_scenario_says_where_and_what_would_be_right() {
         ),
         ("[nodes]\n", 5, "unknown key \"nodes\" in the scenario; did you mean \"node\"? Known: "),
         ("[[step]]\nat = \"1s\"\njoin = {", 7, ""),
+        (
+            "[[step]]\nat = \"1s\"\nkey = { nodes = [\"a\"], install = \"x\", list = true }",
+            7,
+            "key needs one of install, use, remove (each with a word for the key) and list = true",
+        ),
+        ("[[step]]\nat = \"1s\"\nevent = { nodes = [\"a\"], nam = \"x\" }", 7, "event needs the key \"name\""),
+        (
+            "[[step]]\nat = \"1s\"\nquery = { nodes = [\"a\"], name = \"x\", timeot = \"1s\" }",
+            7,
+            "unknown key \"timeot\" in query; did you mean \"timeout\"? Known: ",
+        ),
+        (
+            "[[step]]\nat = \"1s\"\nrestart = { nodes = [\"a\"], as = \"x\" }",
+            7,
+            "unknown node \"x\" in as; the cluster has a, b, c",
+        ),
+        ("[[expect]]\nevents = { kind = \"users\" }", 6, "kind cannot be \"users\"; did you mean \"user\"? Known: "),
+        ("[[expect]]\ntags = { x = {} }", 6, "unknown node \"x\" in tags; the cluster has a, b, c"),
+        ("[cluster.answers]\nload = 5", 6, "load must be a table, not a number"),
     ] {
         let output = sim(&format!("{GOOD}{more}\n"), &[]);
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
