@@ -13,12 +13,34 @@ pub(crate) trait Output {
     fn json(&self) -> Value;
 }
 
-/// Prints in the form that `-format` names. The error is the command's whole sentence.
+/// One of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    Json,
+}
+
+impl Form {
+    /// The form that `-format` names. The error is the command's whole sentence.
+    pub(crate) fn read(format: &str) -> Result<Self, String> {
+        match format {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(format!("Encoding error: Invalid output format {}", go::quote(other.as_bytes()))),
+        }
+    }
+}
+
+/// Prints in the form that `-format` names, which is looked at only now, as the original does.
 pub(crate) fn print(output: &impl Output, format: &str) -> Result<(), String> {
-    match format {
-        "text" => ui::say(output.text()),
-        "json" => ui::say(go::json::render(&output.json()).map_err(|error| format!("Encoding error: {error}"))?),
-        other => return Err(format!("Encoding error: Invalid output format {}", go::quote(other.as_bytes()))),
+    show(output, Form::read(format)?)
+}
+
+/// Prints in that form. The error is the command's whole sentence.
+pub(crate) fn show(output: &impl Output, form: Form) -> Result<(), String> {
+    match form {
+        Form::Text => ui::say(output.text()),
+        Form::Json => ui::say(go::json::render(&output.json()).map_err(|error| format!("Encoding error: {error}"))?),
     }
     Ok(())
 }

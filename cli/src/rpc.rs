@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use villein_core::msgpack::Value;
-use villein_core::rpc::{self, Body, Incoming, Member, Request, Stats};
+use villein_core::rpc::{self, Body, Coordinate, Incoming, KeyOperation, KeyReport, Member, Pairs, Request, Stats};
 
 use crate::go;
 
@@ -78,6 +78,23 @@ pub(crate) enum Record {
     Event(Vec<(Value, Value)>),
 }
 
+/// What a member says on a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// That it has got it.
+    Ack {
+        /// Who says so.
+        from: Vec<u8>,
+    },
+    /// An answer.
+    Response {
+        /// Who gives it.
+        from: Vec<u8>,
+        /// What it says.
+        payload: Vec<u8>,
+    },
+}
+
 /// An agent that has let us in.
 pub(crate) struct Client {
     agent: TcpStream,
@@ -113,6 +130,16 @@ impl Client {
     ) -> Result<Vec<Member>, RpcError> {
         let tags = tags.into_iter().collect();
         match self.ask(&Request::MembersFiltered { tags, status, name })? {
+            Body::Members(members) => Ok(members),
+            Body::None | Body::Joined(_) | Body::Stats(_) | Body::Keys(_) | Body::Coordinate(_) => {
+                Err(RpcError::Closed)
+            }
+        }
+    }
+
+    /// All members.
+    pub(crate) fn members(&mut self) -> Result<Vec<Member>, RpcError> {
+        match self.ask(&Request::Members)? {
             Body::Members(members) => Ok(members),
             Body::None | Body::Joined(_) | Body::Stats(_) | Body::Keys(_) | Body::Coordinate(_) => {
                 Err(RpcError::Closed)
@@ -162,18 +189,62 @@ impl Client {
         self.reply(seq).map(drop)
     }
 
+    /// Sends a user event.
+    pub(crate) fn event(&mut self, name: Vec<u8>, payload: Option<Vec<u8>>, coalesce: bool) -> Result<(), RpcError> {
+        self.ask(&Request::Event { name, payload, coalesce }).map(drop)
+    }
+
+    /// Changes the agent's tags.
+    pub(crate) fn tags(&mut self, tags: Pairs, delete: Vec<Vec<u8>>) -> Result<(), RpcError> {
+        self.ask(&Request::Tags { tags, delete }).map(drop)
+    }
+
+    /// Does something with the keys of all members: why it is no success, if it is none, and what the members say.
+    pub(crate) fn keys(&mut self, operation: KeyOperation, key: Vec<u8>) -> Result<(Vec<u8>, KeyReport), RpcError> {
+        let seq = self.send(&Request::Key { operation, key })?;
+        match self.whole_reply(seq)? {
+            (error, Body::Keys(report)) => Ok((error, report)),
+            (error, _) if !error.is_empty() => Err(RpcError::Refused(error)),
+            (_, _) => Err(RpcError::Closed),
+        }
+    }
+
+    /// Where a member is in the network, if it is known.
+    pub(crate) fn coordinate(&mut self, node: Vec<u8>) -> Result<Option<Coordinate>, RpcError> {
+        match self.ask(&Request::GetCoordinate { node })? {
+            Body::Coordinate(coordinate) => Ok(coordinate),
+            Body::None | Body::Joined(_) | Body::Members(_) | Body::Stats(_) | Body::Keys(_) => Err(RpcError::Closed),
+        }
+    }
+
+    /// Asks the cluster; [`Client::next_word`] tells what it says.
+    pub(crate) fn query(&mut self, query: rpc::Query) -> Result<(), RpcError> {
+        self.ask(&Request::Query(query)).map(drop)
+    }
+
+    /// The next word on the query; `None` when it is over or the agent is gone. A word of nobody ends it too.
+    pub(crate) fn next_word(&mut self) -> Option<Word> {
+        loop {
+            let (_, record) = self.next_value()?;
+            let bytes = |field| match record.get(field) {
+                Some(Value::Text(bytes) | Value::Blob(bytes)) => bytes.clone(),
+                Some(_) | None => Vec::new(),
+            };
+            let word = match &bytes("Type")[..] {
+                b"ack" => Word::Ack { from: bytes("From") },
+                b"response" => Word::Response { from: bytes("From"), payload: bytes("Payload") },
+                b"done" => return None,
+                // Said by an agent that knows more than we do.
+                _ => continue,
+            };
+            let (Word::Ack { from } | Word::Response { from, .. }) = &word;
+            return (!from.is_empty()).then_some(word);
+        }
+    }
+
     /// The next event or log line; `None` when the agent is gone.
     pub(crate) fn next_record(&mut self) -> Option<Record> {
-        let (seq, value) = match self.waiting.pop_front() {
-            Some(waiting) => waiting,
-            None => loop {
-                match self.incoming().ok()? {
-                    Incoming::Record { seq, value } => break (seq, value),
-                    // The reply to a request that is over; there is nobody to hand it to.
-                    Incoming::Reply { .. } => {}
-                }
-            },
-        };
+        let (seq, value) = self.next_value()?;
         if self.monitor_seq == Some(seq) {
             return match value.get("Log") {
                 Some(Value::Text(line) | Value::Blob(line)) => Some(Record::Log(line.clone())),
@@ -193,6 +264,20 @@ impl Client {
         }
     }
 
+    /// The next record; `None` when the agent is gone.
+    fn next_value(&mut self) -> Option<(u64, Value)> {
+        if let Some(waiting) = self.waiting.pop_front() {
+            return Some(waiting);
+        }
+        loop {
+            match self.incoming().ok()? {
+                Incoming::Record { seq, value } => return Some((seq, value)),
+                // The reply to a request that is over; there is nobody to hand it to.
+                Incoming::Reply { .. } => {}
+            }
+        }
+    }
+
     /// Sends a request and waits for its reply, however long that takes.
     fn ask(&mut self, request: &Request) -> Result<Body, RpcError> {
         let seq = self.send(request)?;
@@ -206,11 +291,15 @@ impl Client {
     }
 
     fn reply(&mut self, wanted: u64) -> Result<Body, RpcError> {
+        let (error, body) = self.whole_reply(wanted)?;
+        if error.is_empty() { Ok(body) } else { Err(RpcError::Refused(error)) }
+    }
+
+    /// The error, empty for none, and the body, which some commands have in either case.
+    fn whole_reply(&mut self, wanted: u64) -> Result<(Vec<u8>, Body), RpcError> {
         loop {
             match self.incoming()? {
-                Incoming::Reply { seq, error, body } if seq == wanted => {
-                    return if error.is_empty() { Ok(body) } else { Err(RpcError::Refused(error)) };
-                }
+                Incoming::Reply { seq, error, body } if seq == wanted => return Ok((error, body)),
                 // An agent that wants a token sends the header of a refusal twice.
                 Incoming::Reply { .. } => {}
                 Incoming::Record { seq, value } => self.waiting.push_back((seq, value)),

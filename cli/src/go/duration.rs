@@ -1,6 +1,8 @@
 //! Durations in Go's syntax: `300ms`, `1.5h`, `2h45m`.
 
 use std::fmt;
+
+use super::number::ValueError;
 use std::fmt::Write;
 
 /// Nanoseconds of one unit, by its name; both spellings of micro are accepted.
@@ -94,6 +96,11 @@ pub(crate) fn parse(text: &str) -> Result<i64, DurationError> {
         return 0_i64.checked_sub_unsigned(total).ok_or_else(invalid);
     }
     i64::try_from(total).map_err(|_| invalid())
+}
+
+/// Reads a duration that is the value of a flag: Go's `flag` package does not say what is wrong with one.
+pub(crate) fn parse_flag(text: &str) -> Result<i64, ValueError> {
+    parse(text).map_err(|_| ValueError::Syntax)
 }
 
 /// Splits leading decimal digits off.

@@ -5,7 +5,7 @@ use crate::msgpack::{Value, map, text};
 use crate::serf::{Run, command, serf, transcript};
 
 /// Runs a command against an agent that follows `steps` after the handshake; gives the bodies that it was sent.
-fn against(steps: Vec<Step>, words: &[&str]) -> (Run, Vec<Value>) {
+pub(crate) fn against(steps: Vec<Step>, words: &[&str]) -> (Run, Vec<Value>) {
     let mut script = vec![Step::ok("handshake")];
     script.extend(steps);
     let agent = FakeAgent::start(script);
@@ -14,17 +14,17 @@ fn against(steps: Vec<Step>, words: &[&str]) -> (Run, Vec<Value>) {
     (run, agent.bodies())
 }
 
-fn success(run: Run) -> String {
+pub(crate) fn success(run: Run) -> String {
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{}", run.stdout);
     run.stdout
 }
 
-fn failure(run: Run) -> String {
+pub(crate) fn failure(run: Run) -> String {
     assert_eq!((run.code, run.stderr.as_str()), (Some(1), ""), "{}", run.stdout);
     run.stdout
 }
 
-fn member(name: &[u8], addr: &[u8], status: &str, tags: &[(&str, &str)]) -> Value {
+pub(crate) fn member(name: &[u8], addr: &[u8], status: &str, tags: &[(&str, &str)]) -> Value {
     map([
         ("Addr", Value::Bin(addr.to_vec())),
         ("DelegateCur", Value::Uint(5)),

@@ -2,6 +2,7 @@
 
 use std::io::{BufReader, ErrorKind, Write};
 use std::net::{Shutdown, TcpListener};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use crate::msgpack::{Value, map, text};
@@ -43,7 +44,7 @@ impl Step {
     }
 
     pub(crate) fn with(command: &'static str, answer: Answer) -> Self {
-        let has_body = !matches!(command, "stats" | "leave" | "members");
+        let has_body = !matches!(command, "stats" | "leave" | "members" | "list-keys");
         Self { command, has_body, answer }
     }
 }
@@ -51,6 +52,7 @@ impl Step {
 /// An agent that is waiting for its one client, or has it.
 pub(crate) struct FakeAgent {
     pub(crate) address: String,
+    commands: Receiver<&'static str>,
     thread: JoinHandle<Vec<Value>>,
 }
 
@@ -59,7 +61,13 @@ impl FakeAgent {
     pub(crate) fn start(steps: Vec<Step>) -> Self {
         let listener = TcpListener::bind("127.0.77.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address").to_string();
-        Self { address, thread: thread::spawn(move || serve(&listener, steps)) }
+        let (heard, commands) = sync_channel(steps.len());
+        Self { address, commands, thread: thread::spawn(move || serve(&listener, steps, &heard)) }
+    }
+
+    /// Waits until the agent has answered a command of this name.
+    pub(crate) fn wait_for(&self, command: &str) {
+        while self.commands.recv().expect("the client gives the command") != command {}
     }
 
     /// The bodies that came with the commands, in order; `Nil` for a command without one.
@@ -68,7 +76,7 @@ impl FakeAgent {
     }
 }
 
-fn serve(listener: &TcpListener, steps: Vec<Step>) -> Vec<Value> {
+fn serve(listener: &TcpListener, steps: Vec<Step>, heard: &SyncSender<&'static str>) -> Vec<Value> {
     let (mut stream, _) = listener.accept().expect("a client");
     let mut requests = BufReader::new(stream.try_clone().expect("a second handle"));
     let mut bodies = Vec::new();
@@ -85,6 +93,8 @@ fn serve(listener: &TcpListener, steps: Vec<Step>) -> Vec<Value> {
         map([("Error", text(error)), ("Seq", header.field("Seq").clone())]).encode(&mut bytes);
         then.iter().for_each(|value| value.encode(&mut bytes));
         stream.write_all(&bytes).expect("the client reads");
+        // Most tests do not listen.
+        let _ = heard.send(step.command);
     }
     // A client that has already gone is what most of them are by now.
     match stream.shutdown(Shutdown::Both) {

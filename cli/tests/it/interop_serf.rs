@@ -1,4 +1,4 @@
-//! Events, queries, tags and keys: the original's commands get the same from our agent as from the original's.
+//! Events, queries, tags and keys: both programs' commands get the same from both programs' agents.
 
 use crate::process::{Agent, Net, Program, original};
 use crate::serf::Run;
@@ -14,16 +14,18 @@ fn agents(original: &Program, net: Net, words: &[&str]) -> [Agent; 2] {
 
 /// What a command shows of an agent. Rows of a table stand in any order.
 fn shown(run: &Run, agent: &Agent) -> (Option<i32>, Vec<String>) {
-    let mut lines: Vec<String> = run.stdout.lines().map(|line| line.replace(&agent.ip, "IP")).collect();
+    let mut lines: Vec<String> = run.without_help().lines().map(|line| line.replace(&agent.ip, "IP")).collect();
     lines.sort_unstable();
     (run.code, lines)
 }
 
-/// Runs the original's commands against both agents.
+/// Runs each command of both programs against both agents; what it changes must be the same when it is done twice.
 fn both_show_the_same(original: &Program, [ours, theirs]: &[Agent; 2], commands: &[&[&str]]) {
     for words in commands {
-        let [ours, theirs] = [ours, theirs].map(|agent| shown(&original.client(&agent.rpc_addr, words), agent));
-        assert_eq!(ours, theirs, "{words:?}");
+        let wanted = shown(&original.client(&theirs.rpc_addr, words), theirs);
+        for (client, agent) in [(&Program::Ours, theirs), (original, ours), (&Program::Ours, ours)] {
+            assert_eq!(shown(&client.client(&agent.rpc_addr, words), agent), wanted, "{words:?} of {client:?}");
+        }
     }
 }
 
@@ -42,7 +44,13 @@ fn events_and_tags_are_answered_alike() {
             &["event", "e", &longer],
             &["tags", "-set", "c=", "-set", "a=3", "-delete", "b", "-delete", "nosuch"],
             &["members", "-tag", "a=3", "-tag", "c=", "-status=alive", "-format=json", "-name=nosuch"],
+            &["tags", "-set", "a"],
             &["rtt", "nosuch"],
+            &["rtt", "n1"],
+            &["rtt", "n1", "n1"],
+            &["rtt"],
+            &["reachability"],
+            &["reachability", "-verbose=false"],
             &["force-leave", "-prune", "nosuch"],
         ],
     );

@@ -20,3 +20,4 @@ mod program;
 mod serf;
 mod signals;
 mod start;
+mod words;

@@ -8,6 +8,7 @@ pub(crate) enum Value {
     Nil,
     Bool(bool),
     Uint(u64),
+    Float(f64),
     Str(Vec<u8>),
     Bin(Vec<u8>),
     Array(Vec<Self>),
@@ -44,6 +45,10 @@ impl Value {
             }
             Self::Uint(number) => {
                 out.push(0xcf);
+                out.extend(number.to_be_bytes());
+            }
+            Self::Float(number) => {
+                out.push(0xcb);
                 out.extend(number.to_be_bytes());
             }
             Self::Str(bytes) if bytes.len() < 32 => {

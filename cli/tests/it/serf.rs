@@ -35,6 +35,15 @@ impl Run {
     }
 }
 
+impl Run {
+    /// What stands on stdout, without the help behind its usage line: that is each program's own.
+    pub(crate) fn without_help(&self) -> &str {
+        let usage = self.stdout.find("Usage: ").unwrap_or(self.stdout.len());
+        let end = self.stdout[usage..].find('\n').map_or(self.stdout.len(), |end| usage + end);
+        &self.stdout[..end]
+    }
+}
+
 /// For snapshots: everything a user can see.
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
