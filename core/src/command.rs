@@ -291,7 +291,10 @@ pub enum CommandError {
     /// The query is unknown, or its time is over.
     UnknownQuery,
     /// The query has been answered.
-    AlreadyResponded,
+    AlreadyResponded {
+        /// Whether its time is over, too.
+        is_over: bool,
+    },
     /// The query's time is over.
     PastDeadline,
     /// An answer is too long once it is encoded.
@@ -323,7 +326,7 @@ impl fmt::Display for CommandError {
             Self::ReservedQuery => f.write_str("Queries cannot contain the '_serf_' prefix"),
             Self::Unsupported => f.write_str("Feature not supported"),
             Self::UnknownQuery => f.write_str("No pending queries matching ID"),
-            Self::AlreadyResponded => f.write_str("response already sent"),
+            Self::AlreadyResponded { .. } => f.write_str("response already sent"),
             Self::PastDeadline => f.write_str("response is past the deadline"),
             Self::ResponseTooLong { limit } => write!(f, "response exceeds limit of {limit} bytes"),
             Self::TagsTooLong(costs) => costs.fmt(f),

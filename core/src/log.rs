@@ -123,6 +123,10 @@ pub enum Log {
     InternalQueryFailed(Box<[u8]>, String),
     /// A query of the cluster's own that nobody knows.
     UnknownInternalQuery(Box<[u8]>),
+    /// A query about our keys, by its name.
+    KeyTask(&'static str),
+    /// A query about our keys, which we have none of.
+    NoKeyring(&'static str),
     /// Our keys were not changed, by what was wanted and with the reason.
     KeyTaskFailed(&'static str, String),
     /// Members that did not say what they did with their keys.
@@ -221,6 +225,7 @@ impl Log {
             | Self::Joining(..)
             | Self::Joined(_)
             | Self::JoinCompleted(_)
+            | Self::KeyTask(_)
             | Self::Reconnect(..) => Level::Info,
             Self::Refute(..)
             | Self::TcpOnly(_)
@@ -254,6 +259,7 @@ impl Log {
             | Self::ReconnectThrottled => Level::Debug,
             Self::Conflict { .. }
             | Self::OwnNameConflict(..)
+            | Self::NoKeyring(_)
             | Self::KeyTaskFailed(..)
             | Self::SnapshotNotWritten(_)
             | Self::PushPullFailed(..)
@@ -333,6 +339,8 @@ impl fmt::Display for Log {
             Self::UnknownInternalQuery(query) => {
                 write!(f, "serf: Unhandled internal query '{}'", String::from_utf8_lossy(query))
             }
+            Self::KeyTask(task) => write!(f, "serf: Received {task} query"),
+            Self::NoKeyring(why) => write!(f, "serf: {why}"),
             Self::KeyTaskFailed(task, why) => write!(f, "serf: Failed to {task}: {why}"),
             Self::KeysUnanswered(names) => {
                 write!(f, "serf: {} members did not answer about their keys: {}", names.len(), GoList(names))

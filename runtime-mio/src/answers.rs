@@ -97,7 +97,9 @@ impl Agent {
 /// Why an answer to a query was not taken. A client's id is forgotten when the time of its query is over (rpc.md 6).
 fn respond_error(error: &CommandError) -> String {
     match error {
-        CommandError::UnknownQuery | CommandError::PastDeadline => texts::NO_PENDING_QUERY.to_owned(),
+        CommandError::UnknownQuery | CommandError::PastDeadline | CommandError::AlreadyResponded { is_over: true } => {
+            texts::NO_PENDING_QUERY.to_owned()
+        }
         error => format!("failed to respond to key query: {error}"),
     }
 }

@@ -5,13 +5,12 @@ use std::os::unix::ffi::OsStringExt;
 
 use clap::{ArgAction, Parser};
 use serde_json::{Map, Value, json};
-use villein_core::keyring::decode_base64;
 use villein_core::rpc::{KeyOperation, KeyReport};
 
 use super::{ClientCommand, Failure};
 use crate::go::number::parse_bool;
 use crate::output::{self, Form, Output, lossy};
-use crate::rpc::{Client, RpcArgs, RpcError};
+use crate::rpc::{Client, RpcArgs};
 use crate::{table, ui};
 
 /// Changes the encryption keys of all members, or lists them. A new key is installed, then used, then the old one is
@@ -92,14 +91,9 @@ impl ClientCommand for Keys {
         if form == Form::Text {
             ui::say(sentences.begins);
         }
-        let (error, report) = match decode_base64(&key) {
+        let (error, report) = match client.keys(operation, key) {
+            Ok((error, report)) => ((!error.is_empty()).then(|| lossy(&error)), report),
             Err(error) => (Some(error.to_string()), KeyReport::default()),
-            Ok(_) => match client.keys(operation, key) {
-                Ok((error, report)) => ((!error.is_empty()).then(|| lossy(&error)), report),
-                Err(error @ (RpcError::Refused(_) | RpcError::Closed | RpcError::Unsent(_))) => {
-                    (Some(error.to_string()), KeyReport::default())
-                }
-            },
         };
         let report = Outcome::new(report, error, sentences, operation);
         output::show(&report, form)?;

@@ -145,11 +145,11 @@ fn members_that_fail_with_a_key_are_named() {
     assert_eq!(shown.lines().collect::<Vec<_>>(), sorted(&transcript("keys-noenc")));
     let (run, _) = against(vec![step()], &["keys", "-list", "-format=json"]);
     insta::assert_snapshot!("keys_failed_json", run);
-    let (run, _) = against(Vec::new(), &["keys", "-install", "not base64!"]);
-    assert_eq!(
-        failure(run),
-        "==> Installing key on all members...\n\nError installing key: illegal base64 data at input byte 3\n"
-    );
+    let refused = vec![Step::refused("install-key", "Authentication required")];
+    let (run, bodies) = against(refused, &["keys", "-install", "YWJj"]);
+    let begun = "==> Installing key on all members...\n";
+    assert_eq!(failure(run), format!("{begun}\nError installing key: Authentication required\n"));
+    assert_eq!(*bodies[1].field("Key"), text("YWJj"));
     let (run, _) = against(vec![Step::with("list-keys", Answer::Close)], &["keys", "-list"]);
     let begun = "==> Asking all members for installed keys...\n";
     assert_eq!(failure(run), format!("{begun}\nFailed to gather member keys: client closed\n"));

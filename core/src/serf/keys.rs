@@ -39,6 +39,16 @@ pub(super) enum KeyTask {
 }
 
 impl KeyTask {
+    /// The name of the query, without the cluster's prefix.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Install => "install-key",
+            Self::Use => "use-key",
+            Self::Remove => "remove-key",
+            Self::List => "list-keys",
+        }
+    }
+
     /// What upstream's log says that it failed to do.
     const fn words(self) -> &'static str {
         match self {
@@ -227,11 +237,16 @@ impl Serf {
         task: KeyTask,
         key: &[u8],
     ) {
-        let result = match task {
-            _ if ctx.keyring.is_empty() => Err(String::from(match task {
+        if ctx.keyring.is_empty() {
+            let why = match task {
                 KeyTask::List => "Keyring is empty (encryption not enabled)",
                 KeyTask::Install | KeyTask::Use | KeyTask::Remove => "No keyring to modify (encryption not enabled)",
-            })),
+            };
+            ctx.log(Log::NoKeyring(why));
+            return self.answer_key(ctx, swim, &origin, Err(why.into()));
+        }
+        ctx.log(Log::KeyTask(task.name()));
+        let result = match task {
             KeyTask::List => return self.list_keys(ctx, swim, &origin),
             KeyTask::Install | KeyTask::Use | KeyTask::Remove => {
                 change_ring(ctx, task, key).map_err(|error| error.to_string())

@@ -169,10 +169,7 @@ impl Serf {
             SerfMessage::Leave(_) | SerfMessage::Join(_) => self.on_gossiped_intent(ctx, message),
             SerfMessage::Event(event) => self.on_gossiped_event(ctx, event),
             SerfMessage::Query(query) => self.on_gossiped_query(ctx, swim, query),
-            SerfMessage::Response(response) => {
-                ctx.log(Log::Message("messageQueryResponseType", response.from.clone()));
-                self.on_response(ctx, swim, response);
-            }
+            SerfMessage::Response(response) => self.on_response(ctx, swim, response),
             SerfMessage::Relay(relay) => Self::on_relay(ctx, relay),
         }
     }

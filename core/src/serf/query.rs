@@ -272,7 +272,9 @@ impl Serf {
     ) {
         let answer = match self.queries.open.get(&key).cloned() {
             None => Err(CommandError::UnknownQuery),
-            Some(Open { answered: true, .. }) => Err(CommandError::AlreadyResponded),
+            Some(Open { answered: true, until, .. }) => {
+                Err(CommandError::AlreadyResponded { is_over: ctx.now > until })
+            }
             Some(Open { until, .. }) if ctx.now > until => Err(CommandError::PastDeadline),
             Some(Open { origin, .. }) => self.say(ctx, swim, &origin, false, payload),
         };
@@ -345,6 +347,7 @@ impl Serf {
     /// A word on a query of our own; each member has one ack and one response.
     pub(super) fn on_response(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, response: QueryResponse) {
         let QueryResponse { ltime, id, from, ack, payload } = response;
+        ctx.log(Log::Message("messageQueryResponseType", from.clone()));
         let key = QueryKey { ltime, id };
         let Some(running) = self.queries.running.get_mut(&key) else { return ctx.log(Log::StrayResponse(from, key)) };
         let words = if ack { &mut running.acks } else { &mut running.responses };

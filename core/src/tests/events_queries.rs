@@ -297,15 +297,17 @@ fn a_query_is_told_from_others_by_time_and_id_and_answered_at_most_once_in_time(
     lone.command(respond(9, 1));
     lone.wait(4 * SECOND);
     lone.command(respond(2, 1));
+    lone.command(respond(1, 1));
     let failed = |error| Reply::Failed(error);
     assert_eq!(
         lone.replies(),
         [
             failed(CommandError::ResponseTooLong { limit: 1_024 }),
             Reply::Responded,
-            failed(CommandError::AlreadyResponded),
+            failed(CommandError::AlreadyResponded { is_over: false }),
             failed(CommandError::UnknownQuery),
             failed(CommandError::PastDeadline),
+            failed(CommandError::AlreadyResponded { is_over: true }),
         ]
     );
 }

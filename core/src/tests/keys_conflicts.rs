@@ -323,3 +323,29 @@ fn u21_a_live_member_survives_a_prune() {
         assert_eq!(cluster.status(number, 2), Some(Status::Alive), "at node {number}");
     }
 }
+
+/// What a lone node logs about a key operation, at INFO and above.
+fn key_logs(keys: Vec<Key>, request: KeyRequest) -> Vec<String> {
+    let mut lone = Lone::new(|config| config.keys = keys);
+    lone.command(Command::Key(request));
+    let kept = |log: &Log| log.level() >= crate::log::Level::Info && format!("{log}").starts_with("serf: ");
+    lone.logs().iter().filter(|log| kept(log)).map(|log| format!("{log}")).collect()
+}
+
+#[test]
+fn key_operations_are_logged_in_upstreams_words() {
+    let ring = || vec![key(&OLD)];
+    assert_eq!(key_logs(ring(), KeyRequest::List), ["serf: Received list-keys query"]);
+    assert_eq!(key_logs(ring(), KeyRequest::Install(NEW.into())), ["serf: Received install-key query"]);
+    assert_eq!(
+        key_logs(ring(), KeyRequest::Use(NEW.into())),
+        ["serf: Received use-key query", "serf: Failed to change primary key: Requested key is not in the keyring"]
+    );
+    assert_eq!(
+        key_logs(ring(), KeyRequest::Remove(OLD.into())),
+        ["serf: Received remove-key query", "serf: Failed to remove key: Removing the primary key is not allowed"]
+    );
+    assert_eq!(key_logs(Vec::new(), KeyRequest::List), ["serf: Keyring is empty (encryption not enabled)"]);
+    let none = "serf: No keyring to modify (encryption not enabled)";
+    assert_eq!(key_logs(Vec::new(), KeyRequest::Install(NEW.into())), [none]);
+}

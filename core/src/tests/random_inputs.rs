@@ -567,7 +567,7 @@ fn the_contract_holds_whatever_comes() {
     }
     for fact in [
         "agent: joined:",
-        "Failed(AlreadyResponded)",
+        "Failed(AlreadyResponded",
         "Failed(NotKept(\"disk",
         "Failed(PastDeadline)",
         "Keys(KeyOutcome",
