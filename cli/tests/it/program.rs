@@ -1,7 +1,7 @@
 //! What the program does before any command runs: usage, help, version, flags.
 
 use crate::process::{Program, original};
-use crate::serf::{command, serf, transcript};
+use crate::serf::{command, serf, transcript, without_help};
 
 #[test]
 fn without_a_command_the_usage_goes_to_stderr_with_127() {
@@ -91,7 +91,7 @@ fn a_command_line_that_cannot_be_used_is_refused_in_the_originals_words() {
     let Some(original) = original() else { return };
     let shown = |program: &Program, words: &[&str]| {
         let run = program.client("127.0.77.3:1", words);
-        (run.code, run.without_help().to_owned(), run.stderr)
+        (run.code, without_help(&run.stdout).to_owned(), run.stderr)
     };
     let long = "1".repeat(30);
     for words in [

@@ -35,13 +35,11 @@ impl Run {
     }
 }
 
-impl Run {
-    /// What stands on stdout, without the help behind its usage line: that is each program's own.
-    pub(crate) fn without_help(&self) -> &str {
-        let usage = self.stdout.find("Usage: ").unwrap_or(self.stdout.len());
-        let end = self.stdout[usage..].find('\n').map_or(self.stdout.len(), |end| usage + end);
-        &self.stdout[..end]
-    }
+/// A text without the help behind its usage line: that is each program's own.
+pub(crate) fn without_help(text: &str) -> &str {
+    let usage = text.find("Usage: ").unwrap_or(text.len());
+    let end = text[usage..].find('\n').map_or(text.len(), |end| usage + end);
+    &text[..end]
 }
 
 /// For snapshots: everything a user can see.

@@ -13,22 +13,6 @@ fn refusal(net: Net, words: &[&str]) -> String {
 }
 
 #[test]
-fn a_join_that_reaches_nobody_ends_the_agent() {
-    let net = Net(20);
-    let (code, text) = Agent::refused(net, 21, "t1", &["-join", &net.ip(99)]);
-    assert_eq!((code, text), (Some(1), transcript("agent-join-fail")));
-}
-
-#[test]
-fn joins_are_retried_as_often_as_told() {
-    let net = Net(21);
-    let targets = [net.ip(98), net.ip(99)].map(|ip| format!("-retry-join={ip}"));
-    let words = [&targets[0], &targets[1], "-retry-max=1", "-retry-interval=2s"];
-    let (code, text) = Agent::refused(net, 21, "t1", &words);
-    assert_eq!((code, text), (Some(1), net.normalised(&transcript("agent-retry-fail"))));
-}
-
-#[test]
 fn joins_are_retried_until_somebody_is_up() {
     let net = Net(22);
     let early = Agent::start(net, 12, "n2", &["-retry-join", &net.ip(11), "-retry-interval=1s"]);
