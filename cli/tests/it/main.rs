@@ -11,6 +11,7 @@ mod interface;
 mod interop;
 mod interop_serf;
 mod kept;
+mod killed;
 mod monitor;
 mod msgpack;
 mod namespaces;
