@@ -267,24 +267,25 @@ impl Ctx<'_> {
         let (first, rest) = encoded.split_at_checked(first_end).unwrap_or((&encoded, &[]));
         let direct: [&[u8]; 2] = [first, rest];
         let direct = direct.get(..messages.len()).unwrap_or(&direct);
-        self.seal_and_send(activity, to, direct);
+        self.seal_and_send(activity, to, direct, true);
         self.queues.scratch.encoded = encoded;
     }
 
-    /// Sends one packet of broadcasts alone; false if there is nothing to send.
-    pub(crate) fn send_gossip(&mut self, to: SocketAddr) -> bool {
+    /// Sends one packet of broadcasts alone; false if there is nothing to send. With `counts` unset it does not bring them
+    /// nearer to their end.
+    pub(crate) fn send_gossip(&mut self, to: SocketAddr, counts: bool) -> bool {
         let overhead = native::packet_overhead(self.envelope());
         self.queues.scratch.picked.clear();
         self.queues.pick(self.config.swim.packet_bytes.saturating_sub(overhead));
         if self.queues.scratch.picked.is_empty() {
             return false;
         }
-        self.seal_and_send(Activity::Gossip, to, &[]);
+        self.seal_and_send(Activity::Gossip, to, &[], counts);
         true
     }
 
-    /// Seals `direct` and what was picked into one packet and counts the transmissions.
-    fn seal_and_send(&mut self, activity: Activity, to: SocketAddr, direct: &[&[u8]]) {
+    /// Seals `direct` and what was picked into one packet and counts the transmissions, if they count.
+    fn seal_and_send(&mut self, activity: Activity, to: SocketAddr, direct: &[&[u8]], counts: bool) {
         let nonce = self.nonce();
         let envelope = Envelope { keyring: self.keyring, label: &self.config.label };
         self.queues.scratch.picked.fit(limits::PARTS_MAX.saturating_sub(direct.len()));
@@ -294,13 +295,16 @@ impl Ctx<'_> {
             .chain(picked.queries.iter().map(|&rank| queries.bytes(rank)))
             .chain(picked.events.iter().map(|&rank| events.bytes(rank)));
         let bytes = native::seal_parts(direct.iter().copied().chain(broadcasts), envelope, nonce);
+        self.out.push(Output::Datagram { activity, to, bytes });
+        if !counts {
+            return;
+        }
         let limit = retransmit_limit(self.config.swim.retransmit_mult, self.members());
         let Queues { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = &mut *self.queues;
         swim.sent(&picked.swim, limit);
         intents.sent(&picked.intents, limit);
         queries.sent(&picked.queries, limit);
         events.sent(&picked.events, limit);
-        self.out.push(Output::Datagram { activity, to, bytes });
     }
 
     /// Queues a membership broadcast about `rumour`.

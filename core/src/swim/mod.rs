@@ -144,7 +144,9 @@ impl Swim {
         }
     }
 
-    /// One gossip round (protocol.md 1.8): for each target, what fits; nothing left ends the round.
+    /// One gossip round (protocol.md 1.8): for each target, what fits; nothing left ends the round. What goes to a member
+    /// that is suspected or dead does not count as sent while others are alive: in a small cluster a word could be used
+    /// up on who is gone.
     fn on_gossip_tick(&mut self, ctx: &mut Ctx<'_>) {
         let me = ctx.table.me();
         let (now, window) = (ctx.now, ctx.config.swim.gossip_to_dead);
@@ -157,9 +159,14 @@ impl Swim {
                 slot != me && (member.state() != Some(SwimState::Dead) || now.since(member.state_since) <= window)
             },
         );
+        let is_alive = |ctx: &Ctx<'_>, slot: Slot| {
+            ctx.table.find(slot).is_some_and(|member| member.state() == Some(SwimState::Alive))
+        };
+        let alone = !ctx.table.live().iter().any(|&slot| slot != me && is_alive(ctx, slot));
         for slot in targets {
             let Some(to) = ctx.table.find(slot).map(|member| member.identity.addr.socket_addr()) else { continue };
-            if !ctx.send_gossip(to) {
+            let counts = alone || is_alive(ctx, slot);
+            if !ctx.send_gossip(to, counts) {
                 break;
             }
         }

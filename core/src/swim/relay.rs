@@ -45,7 +45,8 @@ impl Swim {
         // An ack that comes after the nack still counts for the originator (U-01).
         ctx.arm(TimerKind::RelayEnd(seq), ctx.now + ctx.config.swim.probe_interval);
         let ping = Ping { seq, node: ask.node.clone(), source: source(ctx) };
-        ctx.send(Activity::Receiver, ask.target.socket_addr(), &[Message::Ping(ping)], true);
+        // Nothing is piggybacked: who is asked about may be gone, and what is sent to it would be lost.
+        ctx.send(Activity::Receiver, ask.target.socket_addr(), &[Message::Ping(ping)], false);
     }
 
     /// Passes an ack on, without its payload, if we pinged for somebody.

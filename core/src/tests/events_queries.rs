@@ -15,7 +15,7 @@ use crate::event::{Event, QueryKey};
 use crate::io::{Output, RequestId, Stimulus};
 use crate::lamport::LamportTime;
 use crate::log::Log;
-use crate::tests::harness::{Cluster, Lone, addr, alive, name};
+use crate::tests::harness::{Cluster, Lone, accused, addr, alive, name};
 use crate::types::{GossipAddr, QueryId};
 use crate::wire::{Filter, Message, Query, QueryResponse, Relay, SerfMessage, UserEvent};
 
@@ -394,4 +394,33 @@ fn a_negative_timeout_ends_at_once() {
     lone.wait(Duration::from_nanos(1));
     assert_eq!(lone.replies(), [Reply::QueryStarted, Reply::QueryDone]);
     assert!(lone.out.iter().any(|output| matches!(output, Output::Event(event) if matches!(**event, Event::Query(_)))));
+}
+
+#[test]
+fn a_word_is_not_used_up_on_members_that_are_gone() {
+    let heard = |gone: &[usize]| {
+        let mut lone = Lone::new(|config| config.swim.retransmit_mult = 2);
+        for number in 1..=4 {
+            lone.hear(9, &[Message::Alive(alive(number, 1))]);
+        }
+        for &number in gone {
+            lone.hear(9, &[Message::Dead(accused(number, 1, 9))]);
+        }
+        lone.sent();
+        lone.command(fire("deploy", b"to all"));
+        // Soon enough that nobody else is suspected.
+        lone.wait(SECOND);
+        let is_event = |message: &Message| matches!(message, Message::Serf(SerfMessage::Event(_)));
+        let mut to = [0; 5];
+        for (addr_of, _) in lone.sent().iter().filter(|(_, message)| is_event(message)) {
+            let number = (1..=4).find(|&number| addr(number) == *addr_of).expect("a member");
+            to[number] += 1;
+        }
+        to
+    };
+    let counts = heard(&[2, 3, 4]);
+    assert_eq!(counts[1], 2, "{counts:?}");
+    // With nobody alive a word does not wait for ever.
+    let counts = heard(&[1, 2, 3, 4]);
+    assert!(counts.iter().sum::<u32>() <= 4, "{counts:?}");
 }
