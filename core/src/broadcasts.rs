@@ -27,6 +27,9 @@ pub enum Preference {
     Oldest,
 }
 
+/// How many messages that do not fit are passed over before a packet counts as full, where they are not sorted by length.
+const MISSES_MAX: u32 = 32;
+
 /// Priority of an item: fewest transmits, then what the queue prefers. Ids are never used again (U-07).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rank {
@@ -104,6 +107,7 @@ impl<K: Ord + Clone> Broadcasts<K> {
     pub fn pick(&self, mut room: usize, overhead: usize, picked: &mut Vec<Rank>) -> usize {
         let before = picked.len();
         let mut items = self.items.range(..);
+        let mut misses = 0_u32;
         while room > overhead
             && let Some((&rank, item)) = items.next()
         {
@@ -113,7 +117,12 @@ impl<K: Ord + Clone> Broadcasts<K> {
                     room = room.saturating_sub(cost);
                     picked.push(rank);
                 }
-            } else if self.preference == Preference::Longest {
+            } else if self.preference == Preference::Oldest {
+                misses = misses.saturating_add(1);
+                if misses == MISSES_MAX {
+                    break;
+                }
+            } else {
                 // Nothing longer than the room can follow in this tier: go to the first that may fit.
                 let fits = room.saturating_sub(overhead);
                 let length = Reverse(u32::try_from(fits).unwrap_or(u32::MAX));

@@ -1,7 +1,7 @@
 //! Keys: what a member does with its own, and what all of them do together (protocol.md 2.9).
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -184,7 +184,7 @@ impl Serf {
     }
 
     /// A member's answer; each counts once.
-    pub(super) fn on_key_response(&mut self, from: Name, payload: &[u8]) {
+    pub(super) fn on_key_response(&mut self, ctx: &mut Ctx<'_>, from: Name, payload: &[u8]) {
         let Some(run) = self.key_runs.queue.front_mut() else { return };
         if !run.missing.remove(&from) {
             return;
@@ -202,12 +202,16 @@ impl Serf {
         if !answer.message.is_empty() {
             outcome.messages.insert(from, answer.message);
         }
-        for key in answer.keys {
-            count(&mut outcome.keys, key);
-        }
+        let listed = answer.keys.len();
+        let mut counted = answer.keys.into_iter().filter_map(|key| count(&mut outcome.keys, key).then_some(())).count();
         // U-26: only a list names a primary key.
-        if !answer.primary.is_empty() {
-            count(&mut outcome.primaries, answer.primary);
+        let is_list = !answer.primary.is_empty();
+        if is_list && count(&mut outcome.primaries, answer.primary) {
+            counted = counted.saturating_add(1);
+        }
+        let lost = listed.saturating_add(usize::from(is_list)).saturating_sub(counted);
+        if lost > 0 {
+            ctx.dropped("keys of the cluster", limits::KEYS_LISTED_MAX, lost as u64);
         }
     }
 
@@ -320,10 +324,28 @@ fn change_ring(ctx: &mut Ctx<'_>, task: KeyTask, key: &[u8]) -> Result<(), KeyEr
     }
 }
 
-/// Counts a key; no more different ones than rings can hold.
-fn count(counts: &mut alloc::collections::BTreeMap<String, u32>, key: String) {
-    if counts.len() < limits::KEYS_LISTED_MAX || counts.contains_key(&key) {
+/// Counts a key; false: there are as many different ones as can be counted.
+fn count(counts: &mut BTreeMap<String, u32>, key: String) -> bool {
+    let fits = counts.len() < limits::KEYS_LISTED_MAX || counts.contains_key(&key);
+    if fits {
         let count = counts.entry(key).or_default();
         *count = count.saturating_add(1);
+    }
+    fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_more_different_key_than_the_bound_is_not_counted() {
+        let mut counts = BTreeMap::new();
+        for number in 0..limits::KEYS_LISTED_MAX {
+            assert!(count(&mut counts, number.to_string()));
+        }
+        assert!(!count(&mut counts, "another".into()));
+        assert!(count(&mut counts, "0".into()));
+        assert_eq!((counts.len(), counts["0"]), (limits::KEYS_LISTED_MAX, 2));
     }
 }

@@ -365,7 +365,7 @@ impl Serf {
         match (running.asker, ack) {
             (Asker::Command(id), true) => reply(ctx, id, Reply::QueryAck { from }),
             (Asker::Command(id), false) => reply(ctx, id, Reply::QueryResponse { from, payload }),
-            (Asker::Keys, false) => self.on_key_response(from, &payload),
+            (Asker::Keys, false) => self.on_key_response(ctx, from, &payload),
             (Asker::Conflict, false) => self.on_vote(ctx, &payload),
             (Asker::Keys | Asker::Conflict, true) => (),
         }

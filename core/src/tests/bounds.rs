@@ -29,12 +29,12 @@ use crate::wire::{
 };
 
 /// How often the log says that `what` was dropped.
-fn drops(lone: &Lone, what: &str) -> usize {
+pub(super) fn drops(lone: &Lone, what: &str) -> usize {
     lone.logs().iter().filter(|log| matches!(log, Log::Dropped(dropped, _) if *dropped == what)).count()
 }
 
 /// The node still answers a ping, hears of a new member and gossips about it.
-fn works_on(lone: &mut Lone) {
+pub(super) fn works_on(lone: &mut Lone) {
     lone.out.clear();
     lone.hear(200, &[Message::Ping(Ping { seq: SeqNo(77), node: name(0), source: None })]);
     let acked = lone

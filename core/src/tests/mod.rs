@@ -1,6 +1,7 @@
 //! Tests of whole nodes, of the encodings, and of captured vectors.
 
 mod bounds;
+mod bounds_serf;
 mod cluster;
 mod contract;
 mod coordinate;
