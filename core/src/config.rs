@@ -187,6 +187,10 @@ pub struct SerfConfig {
     pub query_timeout_mult: u32,
     /// Whether the members are asked who is right when another node claims our name.
     pub resolve_conflicts: bool,
+    /// Whether acks carry network coordinates and round trips are learnt from.
+    pub coordinates: bool,
+    /// Whether names must be [valid](Name::check), our own and others'.
+    pub validate_names: bool,
     /// Whether what is worth knowing after a restart is handed out as snapshot lines.
     pub snapshot: Option<SnapshotConfig>,
     /// Whether changes of the keys are handed out to be kept.
@@ -256,6 +260,11 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.name.as_bytes().is_empty() || self.name.as_bytes().len() > limits::NAME_BYTES_MAX {
             return Err(ConfigError::Name { bytes: self.name.as_bytes().len() });
+        }
+        if self.serf.validate_names
+            && let Err(error) = self.name.check()
+        {
+            return Err(ConfigError::BadName(error));
         }
         if self.advertise.port() == 0 {
             return Err(ConfigError::AdvertisePort);
@@ -413,6 +422,8 @@ impl Default for SerfConfig {
             query_response_bytes: 1_024,
             query_timeout_mult: 16,
             resolve_conflicts: true,
+            coordinates: true,
+            validate_names: false,
             snapshot: None,
             keyring_file: false,
             tags_file: false,
@@ -486,6 +497,8 @@ pub enum ConfigError {
         /// Its length.
         bytes: usize,
     },
+    /// The name is not valid although it must be.
+    BadName(crate::types::NameError),
     /// The advertised port is 0.
     AdvertisePort,
     /// The label is too long.
@@ -542,6 +555,7 @@ impl fmt::Display for ConfigError {
             Self::Name { bytes } => {
                 write!(f, "node name of {bytes} bytes: it must have 1 to {} bytes", limits::NAME_BYTES_MAX)
             }
+            Self::BadName(error) => error.fmt(f),
             Self::AdvertisePort => f.write_str("advertised port is 0: peers could not reach it"),
             Self::Label { bytes } => {
                 write!(f, "label of {bytes} bytes: it must have at most {}", limits::LABEL_BYTES_MAX)

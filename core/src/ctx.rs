@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::broadcasts::{Broadcasts, Preference, Rank, Waiter};
 use crate::config::Config;
-use crate::coordinate::Vivaldi;
+use crate::coordinate::{Coordinate, Vivaldi};
 use crate::io::{Activity, Output, Persist, PersistId};
 use crate::keyring::Keyring;
 use crate::limits;
@@ -239,6 +239,11 @@ impl Ctx<'_> {
             self.rng.fill(Purpose::Nonce, &mut nonce);
         }
         nonce
+    }
+
+    /// Our coordinate, unless coordinates are off.
+    pub(crate) fn coordinate(&self) -> Option<Coordinate> {
+        self.config.serf.coordinates.then(|| *self.coordinates.own())
     }
 
     /// How many members are known, as the formulas count them.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{JoinError, JoinErrors};
 use crate::event::QueryKey;
 use crate::snapshot::Notice;
-use crate::types::{GoList, GossipAddr, JoinTarget, Name};
+use crate::types::{GoList, GossipAddr, JoinTarget, Name, NameError};
 use crate::wire::WireError;
 
 /// How much a line matters.
@@ -109,6 +109,8 @@ pub enum Log {
     StreamRejected(SocketAddr, WireError),
     /// Packets from outside were dropped since the last such line.
     RejectedMore(u64),
+    /// A member was ignored because of its name.
+    BadName(NameError),
     /// A push/pull entry was skipped because of its versions.
     Incompatible(Name),
     /// A message kind was received, about that member or of that name.
@@ -231,6 +233,7 @@ impl Log {
             | Self::TcpOnly(_)
             | Self::NameConflict(..)
             | Self::Incompatible(_)
+            | Self::BadName(_)
             | Self::JoinFailed(_)
             | Self::RetryJoinFailed(..)
             | Self::LeavingReverted(_)
@@ -339,6 +342,7 @@ impl fmt::Display for Log {
             Self::UnknownInternalQuery(query) => {
                 write!(f, "serf: Unhandled internal query '{}'", String::from_utf8_lossy(query))
             }
+            Self::BadName(error) => write!(f, "memberlist: ignoring alive message: {error}"),
             Self::KeyTask(task) => write!(f, "serf: Received {task} query"),
             Self::NoKeyring(why) => write!(f, "serf: {why}"),
             Self::KeyTaskFailed(task, why) => write!(f, "serf: Failed to {task}: {why}"),

@@ -112,8 +112,8 @@ pub struct Stats {
     pub query_queue: usize,
     /// Whether packets are encrypted.
     pub encrypted: bool,
-    /// How often the network coordinate had to start again.
-    pub coordinate_resets: u64,
+    /// How often the network coordinate had to start again; `None`: coordinates are off.
+    pub coordinate_resets: Option<u64>,
     /// Packets from outside that could not be used.
     pub rejected: u64,
     /// What the bounds of [`crate::limits`] have cost: messages, streams, members.
@@ -440,9 +440,9 @@ impl Node {
         (member.status != Status::None).then(|| view(member))
     }
 
-    /// The network coordinate of the member of that name; `None`: nothing is known of it.
+    /// The network coordinate of the member of that name; `None`: nothing is known of it, or coordinates are off.
     pub fn coordinate(&self, name: &Name) -> Option<Coordinate> {
-        let slot = self.table.slot(name)?;
+        let slot = self.table.slot(name).filter(|_| self.config.serf.coordinates)?;
         if slot == self.table.me() { Some(*self.coordinates.own()) } else { self.coordinates.peer(slot) }
     }
 
@@ -471,7 +471,7 @@ impl Node {
             event_queue: self.queues.events.len(),
             query_queue: self.queues.queries.len(),
             encrypted: !self.keyring.is_empty(),
-            coordinate_resets: self.coordinates.resets(),
+            coordinate_resets: self.config.serf.coordinates.then(|| self.coordinates.resets()),
             rejected: self.rejected.total,
             dropped: self.queues.drops.total(),
         }

@@ -48,6 +48,50 @@ impl Name {
     }
 }
 
+impl Name {
+    /// Whether the name has 1 to 128 characters, all of them ASCII letters, digits, `-` or `.`: upstream's optional rule.
+    ///
+    /// # Errors
+    /// What is wrong with it, in upstream's words.
+    pub fn check(&self) -> Result<(), NameError> {
+        let bytes = self.as_bytes();
+        if bytes.iter().any(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))) {
+            return Err(NameError::Characters(self.clone()));
+        }
+        if bytes.is_empty() || bytes.len() > STRICT_NAME {
+            return Err(NameError::Length(bytes.len()));
+        }
+        Ok(())
+    }
+}
+
+/// Longest name that is valid by upstream's optional rule.
+const STRICT_NAME: usize = 128;
+
+/// What is wrong with a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NameError {
+    /// It has characters that it must not have.
+    Characters(Name),
+    /// It has none or too many.
+    Length(usize),
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Characters(name) => write!(
+                f,
+                "Node name contains invalid characters {name} , Valid characters include all alpha-numerics and dashes and \
+                 '.'"
+            ),
+            Self::Length(length) => {
+                write!(f, "Node name is {length} characters. Valid length is between 1 and {STRICT_NAME} characters")
+            }
+        }
+    }
+}
+
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         self.as_bytes() == other.as_bytes()

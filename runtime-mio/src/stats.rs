@@ -23,13 +23,13 @@ pub(crate) fn sections(node: &Node, scripts: &[EventScript]) -> Stats {
         ("event_queue", stats.event_queue.to_string()),
         ("query_queue", stats.query_queue.to_string()),
         ("encrypted", stats.encrypted.to_string()),
-        ("coordinate_resets", stats.coordinate_resets.to_string()),
     ];
+    let resets = stats.coordinate_resets.map(|resets| ("coordinate_resets", resets.to_string()));
     let config = node.config();
     [
         ("agent", vec![(b"name".to_vec(), config.name.as_bytes().to_vec())]),
         ("runtime", runtime().map(text).into()),
-        ("serf", serf.map(text).into()),
+        ("serf", serf.into_iter().chain(resets).map(text).collect()),
         ("tags", node.tags().into_iter().collect()),
         ("event_handlers", handlers(scripts)),
     ]

@@ -134,6 +134,8 @@ fn node_config(config: &AgentConfig, plan: &StartPlan) -> Config {
     node.serf.query_bytes = config.query_size_limit.clamp(1, limits::QUERY_BYTES_MAX);
     node.serf.query_response_bytes = config.query_response_size_limit.clamp(1, limits::QUERY_BYTES_MAX);
     node.serf.resolve_conflicts = !config.disable_name_resolution;
+    node.serf.coordinates = !config.disable_coordinates;
+    node.serf.validate_names = config.validate_node_names;
     node.serf.coalesce = Some(Coalesce::AGENT);
     node.serf.snapshot = Some(SnapshotConfig { rejoin_after_leave: config.rejoin_after_leave });
     if !config.retry_join.is_empty() {

@@ -176,8 +176,10 @@ impl Play {
             let said = |line: &&str| !RACES.iter().any(|race| line.ends_with(race));
             let mut lines: Vec<String> = text.lines().filter(said).map(without_chance).collect();
             if name == "agent-n2-joined" {
-                // Which of two events comes first and who accuses n3 how often is a matter of chance.
-                lines.retain(|line| !line.contains(" memberlist: ") && !line.contains("Accepted client"));
+                // Which of two events comes first, who accuses n3 how often, and what is told at the very end is a matter of
+                // chance.
+                let chance = [" memberlist: ", "Accepted client", "event: member-reap"];
+                lines.retain(|line| !chance.iter().any(|part| line.contains(part)));
                 lines.sort();
                 lines.dedup();
             }

@@ -181,7 +181,7 @@ impl Swim {
     pub(super) fn on_ack(&mut self, ctx: &mut Ctx<'_>, Ack { seq, coordinate }: Ack) {
         if let Some(run) = self.probe.run.as_ref().filter(|run| run.seq == seq) {
             // Only the direct ping measures a round trip (protocol.md 2.14).
-            if let Some(other) = coordinate.filter(|_| run.stage == Stage::Direct) {
+            if let Some(other) = coordinate.filter(|_| run.stage == Stage::Direct && ctx.config.serf.coordinates) {
                 let (slot, name, rtt) = (run.slot, run.identity.name.clone(), ctx.now.since(run.sent_at));
                 if let Err(why) = ctx.coordinates.update(ctx.rng, slot, &other, rtt) {
                     ctx.log(Log::CoordinateRejected(name, alloc::format!("{why}")));

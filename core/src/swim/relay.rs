@@ -27,7 +27,7 @@ impl Swim {
     pub(super) fn on_ping(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, ping: &Ping) {
         if ping.node == ctx.config.name {
             let to = ping.source.as_ref().map_or(from, GossipAddr::socket_addr);
-            let ack = Message::Ack(Ack { seq: ping.seq, coordinate: Some(*ctx.coordinates.own()) });
+            let ack = Message::Ack(Ack { seq: ping.seq, coordinate: ctx.coordinate() });
             ctx.send(Activity::Receiver, to, &[ack], true);
         }
     }

@@ -56,6 +56,11 @@ impl Swim {
         if (about_me && self.leaving) || !alive.versions.is_sane() || !is_believable(ctx, alive.incarnation) {
             return;
         }
+        if ctx.config.serf.validate_names
+            && let Err(error) = alive.node.check()
+        {
+            return ctx.log(Log::BadName(error));
+        }
         match slot.and_then(|slot| ctx.table.find(slot).map(|member| (slot, member.state()))) {
             None => self.on_alive_unknown(ctx, alive),
             Some((slot, None)) => self.on_alive_forgotten(ctx, slot, alive),

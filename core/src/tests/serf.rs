@@ -1,6 +1,7 @@
 //! The Serf layer: intents, statuses, reaping, joins, coalescing (protocol.md 2).
 
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -10,7 +11,8 @@ use crate::event::Status;
 use crate::io::{Output, ResolveError, ResolveId, Stimulus, StreamAction, StreamError, StreamEvent, StreamId};
 use crate::lamport::LamportTime;
 use crate::tests::harness::{Cluster, Lone, accused, addr, alive, name};
-use crate::wire::{Intent, Message, SerfMessage, SwimState};
+use crate::types::{Name, SeqNo};
+use crate::wire::{Alive, Intent, Message, Ping, SerfMessage, SwimState};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -379,8 +381,60 @@ fn what_was_said_last_is_not_said_again() {
 #[test]
 fn u29_a_join_before_an_update_in_one_window_is_not_lost() {
     let mut lone = Lone::new(coalescing);
-    let tagged = crate::wire::Alive { meta: crate::types::Meta::new(*b"\xff\x80"), ..alive(1, 2) };
+    let tagged = Alive { meta: crate::types::Meta::new(*b"\xff\x80"), ..alive(1, 2) };
     lone.hear(1, &[Message::Alive(alive(1, 1)), Message::Alive(tagged)]);
     lone.wait(2 * SECOND);
     assert_eq!(lone.events(), ["member-join n0,n1", "member-update n1"]);
+}
+
+#[test]
+fn where_names_are_checked_others_with_odd_ones_are_ignored() {
+    for (checked, listed) in [(false, 3), (true, 2)] {
+        let mut lone = Lone::new(|config| {
+            config.name = Name::from("self");
+            config.serf.validate_names = checked;
+        });
+        let called = |node: &str| Message::Alive(Alive { node: Name::from(node), ..alive(1, 1) });
+        lone.hear(1, &[called("good-name.example"), called("bad name")]);
+        assert_eq!(lone.node.members().len(), listed);
+        let said: Vec<String> = lone.logs().iter().map(|log| format!("{log}")).collect();
+        let complaint = "memberlist: ignoring alive message: Node name contains invalid characters bad name , Valid \
+                         characters include all alpha-numerics and dashes and '.'";
+        assert_eq!(said.iter().any(|line| line == complaint), checked, "{said:?}");
+    }
+}
+
+#[test]
+fn where_names_are_checked_ours_must_be_valid() {
+    let refused = |name: &str| {
+        let mut config = crate::tests::harness::config(0, crate::config::Profile::Lan);
+        config.name = Name::from(name);
+        config.serf.validate_names = true;
+        config.validate().map_err(|error| format!("{error}"))
+    };
+    assert_eq!(refused("a-1.example"), Ok(()));
+    assert_eq!(refused(&"a".repeat(128)), Ok(()));
+    assert_eq!(
+        refused("a_1"),
+        Err("Node name contains invalid characters a_1 , Valid characters include all alpha-numerics and dashes and '.'".into())
+    );
+    assert_eq!(
+        refused(&"a".repeat(129)),
+        Err("Node name is 129 characters. Valid length is between 1 and 128 characters".into())
+    );
+}
+
+#[test]
+fn where_coordinates_are_off_none_is_said_kept_or_shown() {
+    for on in [true, false] {
+        let mut lone = Lone::new(|config| config.serf.coordinates = on);
+        lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(7), node: name(0), source: None })]);
+        let sent = lone.sent();
+        let said = sent.iter().find_map(|(_, message)| match message {
+            Message::Ack(ack) => Some(ack.coordinate.is_some()),
+            _ => None,
+        });
+        assert_eq!(said, Some(on));
+        assert_eq!((lone.node.coordinate(&name(0)).is_some(), lone.node.stats().coordinate_resets.is_some()), (on, on));
+    }
 }

@@ -68,7 +68,7 @@ fn stats(members: &[MemberView]) -> Stats {
         event_queue: 0,
         query_queue: 0,
         encrypted: false,
-        coordinate_resets: 0,
+        coordinate_resets: Some(0),
         rejected: 0,
         dropped: 0,
     }
