@@ -129,17 +129,16 @@ impl Client {
         name: Vec<u8>,
     ) -> Result<Vec<Member>, RpcError> {
         let tags = tags.into_iter().collect();
-        match self.ask(&Request::MembersFiltered { tags, status, name })? {
-            Body::Members(members) => Ok(members),
-            Body::None | Body::Joined(_) | Body::Stats(_) | Body::Keys(_) | Body::Coordinate(_) => {
-                Err(RpcError::Closed)
-            }
-        }
+        self.ask_members(&Request::MembersFiltered { tags, status, name })
     }
 
     /// All members.
     pub(crate) fn members(&mut self) -> Result<Vec<Member>, RpcError> {
-        match self.ask(&Request::Members)? {
+        self.ask_members(&Request::Members)
+    }
+
+    fn ask_members(&mut self, request: &Request) -> Result<Vec<Member>, RpcError> {
+        match self.ask(request)? {
             Body::Members(members) => Ok(members),
             Body::None | Body::Joined(_) | Body::Stats(_) | Body::Keys(_) | Body::Coordinate(_) => {
                 Err(RpcError::Closed)

@@ -103,7 +103,7 @@ impl Judge {
 
     pub(crate) fn event(&mut self, now: u64, host: HostId, kind: MemberEventKind, name: &Name) {
         let own = &self.names[host.index()] == name;
-        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+        for watch in open(&mut self.watches, now) {
             if let Counted::Events { kind: wanted, of } = &watch.what
                 && *wanted == kind
                 && of.as_ref().map_or(!own, |of| of.contains(name))
@@ -116,7 +116,7 @@ impl Judge {
     pub(crate) fn user_event(&mut self, now: u64, host: HostId, event: &UserEvent) {
         self.heard(now, host, false, &event.name, &event.payload);
         let name = &self.names[host.index()];
-        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+        for watch in open(&mut self.watches, now) {
             let Counted::Ordered { at, last } = &mut watch.what else { continue };
             let before = std::mem::replace(&mut last[host.index()], event.ltime);
             if at[host.index()] && event.ltime < before && watch.spoiled.is_none() {
@@ -131,7 +131,7 @@ impl Judge {
     }
 
     fn heard(&mut self, now: u64, host: HostId, is_query: bool, is_name: &[u8], is_payload: &[u8]) {
-        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+        for watch in open(&mut self.watches, now) {
             if let Counted::Heard { query, name, payload } = &watch.what
                 && *query == is_query
                 && name.as_ref().is_none_or(|name| name.as_bytes() == is_name)
@@ -143,7 +143,7 @@ impl Judge {
     }
 
     pub(crate) fn reply(&mut self, now: u64, host: HostId, line: &str) {
-        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+        for watch in open(&mut self.watches, now) {
             if let Counted::Replies(text) = &watch.what
                 && line.contains(text)
             {
@@ -153,7 +153,7 @@ impl Judge {
     }
 
     pub(crate) fn log(&mut self, now: u64, host: HostId, log: &Log) {
-        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+        for watch in open(&mut self.watches, now) {
             if let Counted::Logs(text) = &watch.what
                 && log.to_string().contains(text)
             {
@@ -163,7 +163,7 @@ impl Judge {
     }
 
     pub(crate) fn shutdown(&mut self, now: u64, host: HostId) {
-        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+        for watch in open(&mut self.watches, now) {
             if matches!(watch.what, Counted::Shutdown) {
                 watch.counts[host.index()] += 1;
             }
@@ -171,7 +171,7 @@ impl Judge {
     }
 
     pub(crate) fn view(&mut self, now: u64, host: HostId, members: &[MemberView]) {
-        for watch in self.watches.iter_mut().filter(|watch| (watch.from..=watch.by).contains(&now)) {
+        for watch in open(&mut self.watches, now) {
             let Counted::Never { at, sees } = &watch.what else { continue };
             if !at[host.index()] || watch.spoiled.is_some() {
                 continue;
@@ -361,6 +361,11 @@ impl World<'_> {
                 .then(|| format!("{} {}", self.scenario.name(host), if asked { "asked" } else { "did not ask" }))
         })
     }
+}
+
+/// The watches whose window is open.
+fn open(watches: &mut [Watch], now: u64) -> impl Iterator<Item = &mut Watch> {
+    watches.iter_mut().filter(move |watch| (watch.from..=watch.by).contains(&now))
 }
 
 /// Who of so many hosts is looked at.

@@ -222,7 +222,7 @@ mod tests {
         let file = r#"{
             "broadcast_timeout": "7s", "reconnect_interval": "11s", "reconnect_timeout": "12h", "tombstone_timeout": "13h",
             "user_event_size_limit": 600, "query_size_limit": 2000, "query_response_size_limit": 3000,
-            "disable_name_resolution": true, "rejoin_after_leave": true, "tags": {"dc": "east"},
+            "disable_name_resolution": true, "disable_coordinates": true, "validate_node_names": true, "rejoin_after_leave": true, "tags": {"dc": "east"},
             "retry_join": ["127.0.0.9"], "retry_interval": "5s", "retry_max_attempts": 4, "replay_on_join": true
         }"#;
         let node = node(file, "-node n -bind 127.0.0.1 -protocol 4 -profile wan -role web");
@@ -235,7 +235,8 @@ mod tests {
         assert_eq!((serf.broadcast_timeout, serf.reconnect_interval), (secs(7), secs(11)));
         assert_eq!((serf.reconnect_timeout, serf.tombstone_timeout), (secs(12 * 3600), secs(13 * 3600)));
         assert_eq!((serf.user_event_bytes, serf.query_bytes, serf.query_response_bytes), (600, 2000, 3000));
-        assert!(!serf.resolve_conflicts && serf.coalesce == Some(Coalesce::AGENT));
+        assert!(!serf.resolve_conflicts && !serf.coordinates && serf.validate_names);
+        assert_eq!(serf.coalesce, Some(Coalesce::AGENT));
         assert_eq!(serf.snapshot, Some(SnapshotConfig { rejoin_after_leave: true }));
         let targets = vec![JoinTarget::new(b"127.0.0.9".as_slice())];
         assert_eq!(serf.retry_join, Some(RetryJoin { targets, interval: secs(5), max: 4, replay: true }));
