@@ -8,7 +8,7 @@ use villein_core::time::nanos;
 use villein_core::types::Name;
 
 use crate::checkers::Broken;
-use crate::host::{Down, Waiting};
+use crate::host::{Gate, Waiting};
 use crate::report::Entry;
 use crate::scenario::{Answer, HostId};
 use crate::world::{Happening, World};
@@ -189,7 +189,7 @@ impl World<'_> {
     pub(crate) fn overdue(&mut self) {
         for host in self.scenario.hosts() {
             let place = &self.hosts[host.index()];
-            let open = place.gates.iter().all(|gate| *gate == crate::host::Gate::Open);
+            let open = place.gates.iter().all(|gate| *gate == Gate::Open);
             if !place.runs() || place.draining || !open {
                 continue;
             }
@@ -198,16 +198,6 @@ impl World<'_> {
                 let rule = "each command has one reply";
                 let seen = format!("\"{}\" was never answered", pending.text);
                 return self.fail(Some(host), Broken { rule, seen });
-            }
-        }
-    }
-
-    /// Ends the processes of hosts.
-    pub(crate) fn crash(&mut self, nodes: &[HostId], power: bool) {
-        for &host in nodes {
-            if self.hosts[host.index()].node.is_some() {
-                self.faults.crashes += 1;
-                self.stop(host, if power { Down::Power } else { Down::Process });
             }
         }
     }

@@ -140,6 +140,15 @@ impl World<'_> {
         }
     }
 
+    fn crash(&mut self, nodes: &[HostId], power: bool) {
+        for &host in nodes {
+            if self.hosts[host.index()].node.is_some() {
+                self.faults.crashes += 1;
+                self.stop(host, if power { Down::Power } else { Down::Process });
+            }
+        }
+    }
+
     fn restart(&mut self, host: HostId, disk: bool, join: Option<&[JoinTarget]>) {
         self.stop(host, Down::Process);
         if !disk {

@@ -1,6 +1,7 @@
 //! Agents that are killed while they keep what they were told: nothing that was acknowledged is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::fs;
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
+
+use serde::de::DeserializeOwned;
 
 use crate::msgpack::{Value, map, text};
 use crate::process::{Agent, Net};
@@ -63,7 +66,7 @@ impl Draw {
 /// What one test changes, step by step, and what it looks like on the disk.
 trait Changes: Send + 'static {
     /// The state on the disk.
-    type State: PartialEq + std::fmt::Debug;
+    type State: PartialEq + Debug + DeserializeOwned;
 
     /// Asks for the change of this number; returns when it is acknowledged.
     fn ask(rpc: &mut Rpc, number: u64) -> std::io::Result<()>;
@@ -72,7 +75,10 @@ trait Changes: Send + 'static {
     fn after(changes: u64) -> Self::State;
 
     /// What the file holds.
-    fn read(path: &Path) -> Self::State;
+    fn read(path: &Path) -> Self::State {
+        let content = fs::read_to_string(path).expect("the file is there");
+        serde_json::from_str(&content).unwrap_or_else(|error| panic!("{error}: {content:?}"))
+    }
 
     /// Whether the agent knows what it was told.
     fn check(rpc: &mut Rpc, changes: u64);
@@ -143,11 +149,6 @@ impl Changes for Tags {
         if changes == 0 { BTreeMap::new() } else { [tag("a"), tag("b")].into() }
     }
 
-    fn read(path: &Path) -> Self::State {
-        let content = fs::read_to_string(path).expect("the file is there");
-        serde_json::from_str(&content).unwrap_or_else(|error| panic!("{error}: {content:?}"))
-    }
-
     fn check(rpc: &mut Rpc, changes: u64) {
         let body = rpc.ask("members", &Value::Nil, true).expect("the agent answers");
         let Value::Array(members) = body.field("Members") else { panic!("{body:?}") };
@@ -194,11 +195,6 @@ impl Changes for Keys {
             _ => vec![turn + 1, turn],
         };
         numbers.into_iter().map(Self::key).collect()
-    }
-
-    fn read(path: &Path) -> Self::State {
-        let content = fs::read_to_string(path).expect("the file is there");
-        serde_json::from_str(&content).unwrap_or_else(|error| panic!("{error}: {content:?}"))
     }
 
     fn check(rpc: &mut Rpc, changes: u64) {

@@ -202,16 +202,16 @@ impl Serf {
         if !answer.message.is_empty() {
             outcome.messages.insert(from, answer.message);
         }
-        let listed = answer.keys.len();
-        let mut counted = answer.keys.into_iter().filter_map(|key| count(&mut outcome.keys, key).then_some(())).count();
-        // U-26: only a list names a primary key.
-        let is_list = !answer.primary.is_empty();
-        if is_list && count(&mut outcome.primaries, answer.primary) {
-            counted = counted.saturating_add(1);
+        let mut lost = 0_u64;
+        for key in answer.keys {
+            lost = lost.saturating_add(u64::from(!count(&mut outcome.keys, key)));
         }
-        let lost = listed.saturating_add(usize::from(is_list)).saturating_sub(counted);
+        // U-26: only a list names a primary key.
+        if !answer.primary.is_empty() {
+            lost = lost.saturating_add(u64::from(!count(&mut outcome.primaries, answer.primary)));
+        }
         if lost > 0 {
-            ctx.dropped("keys of the cluster", limits::KEYS_LISTED_MAX, lost as u64);
+            ctx.dropped("keys of the cluster", limits::KEYS_LISTED_MAX, lost);
         }
     }
 
