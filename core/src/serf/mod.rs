@@ -1,7 +1,7 @@
 //! Serf: what members mean to do, and what their going means (protocol.md 2).
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,7 @@ use query::{Origin, Queries};
 use recorder::Recorder;
 use rejoin::SnapshotPeers;
 use seen::Seen;
+use tags::TagChange;
 
 /// The layer above membership, of one node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -84,6 +85,8 @@ pub(crate) struct Serf {
     snapshot_peers: SnapshotPeers,
     /// What waits for a record to be durable.
     kept: BTreeMap<PersistId, Kept>,
+    /// Tag changes that wait for the one before them.
+    tag_changes: VecDeque<(RequestId, TagChange)>,
 }
 
 /// What waits for a record to be durable.
@@ -135,6 +138,7 @@ impl Serf {
             recorder: Recorder::default(),
             snapshot_peers: SnapshotPeers::default(),
             kept: BTreeMap::new(),
+            tag_changes: VecDeque::new(),
         };
         if let Some(parsed) = snapshot {
             layer.recall(ctx, parsed, file_bytes);
@@ -157,8 +161,8 @@ impl Serf {
             Command::UserEvent { name, payload, coalesce } => self.fire(ctx, id, name, payload, coalesce),
             Command::Query(question) => self.query(ctx, swim, id, *question),
             Command::Respond { query, payload } => self.respond(ctx, swim, id, query, payload),
-            Command::SetTags { set, delete } => self.set_tags(ctx, swim, id, set, &delete),
-            Command::ReplaceTags(tags) => self.replace_tags(ctx, swim, id, tags),
+            Command::SetTags { set, delete } => self.change_tags(ctx, swim, id, TagChange::Some { set, delete }),
+            Command::ReplaceTags(tags) => self.change_tags(ctx, swim, id, TagChange::All(tags)),
             Command::Key(operation) => self.key_operation(ctx, swim, id, operation),
         }
     }

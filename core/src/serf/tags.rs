@@ -13,6 +13,8 @@
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use serde::{Deserialize, Serialize};
+
 use crate::command::{CommandError, Reply, TagCosts};
 use crate::ctx::Ctx;
 use crate::io::{Persist, PersistError, RequestId};
@@ -86,25 +88,50 @@ fn read_map(bytes: &[u8], tags: &mut Tags) -> Result<(), ReadError> {
     Ok(())
 }
 
+/// What is wanted of our tags.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum TagChange {
+    /// First the deletions, then what is set (cli.md 2.7).
+    Some { set: Tags, delete: Vec<Vec<u8>> },
+    /// These and no others.
+    All(Tags),
+}
+
+impl TagChange {
+    fn apply_to(self, mut tags: Tags) -> Tags {
+        match self {
+            Self::Some { set, delete } => {
+                tags.retain(|key, _| !delete.contains(key));
+                tags.extend(set);
+                tags
+            }
+            Self::All(tags) => tags,
+        }
+    }
+}
+
 impl Serf {
-    /// Changes some of our tags: first the deletions, then what is set (cli.md 2.7).
-    pub(super) fn set_tags(
-        &mut self,
-        ctx: &mut Ctx<'_>,
-        swim: &mut Swim,
-        id: RequestId,
-        set: Tags,
-        delete: &[Vec<u8>],
-    ) {
-        let mut tags = ctx.table.own().info().tags;
-        tags.retain(|key, _| !delete.contains(key));
-        tags.extend(set);
-        self.replace_tags(ctx, swim, id, tags);
+    /// Changes our tags. Tags that are too long change nothing, and neither do those that cannot be kept where there is a
+    /// tags file; tags that are as they were make no noise.
+    ///
+    /// A change begins where the one before it has ended: while that one is on its way to the file, it waits.
+    pub(super) fn change_tags(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, change: TagChange) {
+        if !self.keeps_tags() {
+            return self.begin_tag_change(ctx, swim, id, change);
+        }
+        if self.kept.len().saturating_add(self.tag_changes.len()) >= limits::PERSISTS_MAX {
+            return reply(ctx, id, Reply::Failed(CommandError::Busy));
+        }
+        self.tag_changes.push_back((id, change));
     }
 
-    /// Gives us these tags. Tags that are too long change nothing, and neither do those that cannot be kept where there
-    /// is a tags file; tags that are as they were make no noise.
-    pub(super) fn replace_tags(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, tags: Tags) {
+    /// Whether a tag change is on its way to the file.
+    fn keeps_tags(&self) -> bool {
+        self.kept.values().any(|kept| matches!(kept, Kept::Tags(..)))
+    }
+
+    fn begin_tag_change(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, change: TagChange) {
+        let tags = change.apply_to(ctx.table.own().info().tags);
         let meta = match encode_for(&tags, ctx.config.versions) {
             Ok(meta) => meta,
             Err(costs) => return reply(ctx, id, Reply::Failed(CommandError::TagsTooLong(costs))),
@@ -131,6 +158,11 @@ impl Serf {
         match result {
             Ok(()) => self.announce_tags(ctx, swim, id, meta),
             Err(PersistError(why)) => reply(ctx, id, Reply::Failed(CommandError::NotKept(why))),
+        }
+        while !self.keeps_tags()
+            && let Some((id, change)) = self.tag_changes.pop_front()
+        {
+            self.begin_tag_change(ctx, swim, id, change);
         }
     }
 

@@ -244,6 +244,40 @@ fn a_tag_change_reaches_everybody_and_is_answered_when_it_is_out() {
 }
 
 #[test]
+fn a_change_of_tags_builds_on_the_one_before_it_even_while_that_is_being_kept() {
+    let mut lone = Lone::new(|config| config.serf.tags_file = true);
+    let set = |pairs: &[(&str, &str)], delete: &[&str]| Command::SetTags {
+        set: tags(pairs),
+        delete: delete.iter().map(|key| key.as_bytes().to_vec()).collect(),
+    };
+    let changes = [
+        set(&[("a", "1")], &[]),
+        set(&[("b", "2")], &[]),
+        set(&[("long", &"x".repeat(600))], &[]),
+        set(&[("lost", "3")], &[]),
+        set(&[("c", "4")], &["a"]),
+    ];
+    changes.into_iter().for_each(|change| lone.command(change));
+    let full = || Err(PersistError("disk full".into()));
+    let want: [(&[(&str, &str)], _, usize); 4] = [
+        (&[("a", "1")], Ok(()), 1),
+        // The one that is too long does not keep the next one waiting.
+        (&[("a", "1"), ("b", "2")], Ok(()), 2),
+        (&[("a", "1"), ("b", "2"), ("lost", "3")], full(), 1),
+        (&[("b", "2"), ("c", "4")], Ok(()), 1),
+    ];
+    for (pairs, result, answers) in want {
+        let persists = lone.persists();
+        let [(id, Persist::Tags(kept))] = persists.as_slice() else { panic!("one at a time: {persists:?}") };
+        assert_eq!(*kept, tags(pairs));
+        lone.give(Stimulus::Persisted { id: *id, result });
+        assert_eq!(lone.replies().len(), answers, "{pairs:?}");
+    }
+    assert_eq!(lone.node.tags(), tags(&[("b", "2"), ("c", "4")]));
+    assert!(lone.persists().is_empty());
+}
+
+#[test]
 fn tags_that_are_too_long_change_nothing_and_say_what_each_takes() {
     let mut lone = Lone::new(|config| {
         config.tags = tags(&[("role", "web")]);
