@@ -211,7 +211,7 @@ impl Serf {
             lost = lost.saturating_add(u64::from(!count(&mut outcome.primaries, answer.primary)));
         }
         if lost > 0 {
-            ctx.dropped("keys of the cluster", limits::KEYS_LISTED_MAX, lost);
+            ctx.dropped("list of keys", limits::KEYS_LISTED_MAX, lost);
         }
     }
 
@@ -252,6 +252,10 @@ impl Serf {
         ctx.log(Log::KeyTask(task.name()));
         let result = match task {
             KeyTask::List => return self.list_keys(ctx, swim, &origin),
+            // Before the ring changes: what is refused must not happen.
+            _ if ctx.config.serf.keyring_file && self.kept.len() >= limits::PERSISTS_MAX => {
+                Err(CommandError::Busy.to_string())
+            }
             KeyTask::Install | KeyTask::Use | KeyTask::Remove => {
                 change_ring(ctx, task, key).map_err(|error| error.to_string())
             }
@@ -260,9 +264,6 @@ impl Serf {
             ctx.log(Log::KeyTaskFailed(task.words(), message.clone()));
         }
         if result.is_ok() && ctx.config.serf.keyring_file {
-            if self.kept.len() >= limits::PERSISTS_MAX {
-                return self.answer_key(ctx, swim, &origin, Err(CommandError::Busy.to_string()));
-            }
             let id = ctx.persist(Persist::Keyring(ctx.keyring.keys().cloned().collect()));
             self.kept.insert(id, Kept::Keyring(origin, task));
         } else {
@@ -332,20 +333,4 @@ fn count(counts: &mut BTreeMap<String, u32>, key: String) -> bool {
         *count = count.saturating_add(1);
     }
     fits
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_more_different_key_than_the_bound_is_not_counted() {
-        let mut counts = BTreeMap::new();
-        for number in 0..limits::KEYS_LISTED_MAX {
-            assert!(count(&mut counts, number.to_string()));
-        }
-        assert!(!count(&mut counts, "another".into()));
-        assert!(count(&mut counts, "0".into()));
-        assert_eq!((counts.len(), counts["0"]), (limits::KEYS_LISTED_MAX, 2));
-    }
 }

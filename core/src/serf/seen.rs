@@ -82,8 +82,12 @@ impl<T: PartialEq + Weight> Seen<T> {
     /// Checks that the window agrees with itself.
     pub(super) fn check(&self, clock: LamportTime) -> Result<(), alloc::string::String> {
         let items = self.times.values().fold(0_usize, |sum, items| sum.saturating_add(items.len()));
-        if items != self.len || self.len > self.len_max {
-            return Err(alloc::format!("{items} items are remembered, {} are counted", self.len));
+        if items != self.len || self.len > self.len_max || self.bytes > self.bytes_max {
+            return Err(alloc::format!(
+                "{items} items are remembered, {} of {} bytes are counted",
+                self.len,
+                self.bytes
+            ));
         }
         match self.times.last_key_value() {
             Some((&last, _)) if last >= clock && clock.0 < u64::MAX => {
