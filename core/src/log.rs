@@ -126,11 +126,13 @@ pub enum Log {
     /// A query of the cluster's own that nobody knows.
     UnknownInternalQuery(Box<[u8]>),
     /// A query about our keys, by its name.
-    KeyTask(&'static str),
+    KeyQuery(&'static str),
     /// A query about our keys, which we have none of.
     NoKeyring(&'static str),
-    /// Our keys were not changed, by what was wanted and with the reason.
-    KeyTaskFailed(&'static str, String),
+    /// What a query of the cluster's own wants was not done, by what that is and with the reason.
+    TaskFailed(&'static str, String),
+    /// The cluster asks who bears a name that is not ours.
+    ConflictQuery(Name),
     /// Members that did not say what they did with their keys.
     KeysUnanswered(Vec<Name>),
     /// The vote about our name was ours: so many of so many.
@@ -227,7 +229,7 @@ impl Log {
             | Self::Joining(..)
             | Self::Joined(_)
             | Self::JoinCompleted(_)
-            | Self::KeyTask(_)
+            | Self::KeyQuery(_)
             | Self::Reconnect(..) => Level::Info,
             Self::Refute(..)
             | Self::TcpOnly(_)
@@ -256,6 +258,7 @@ impl Log {
             | Self::PushPullStart(..)
             | Self::StreamFrom(_)
             | Self::Message(..)
+            | Self::ConflictQuery(_)
             | Self::StrayResponse(..)
             | Self::SnapshotPeerFailed(..)
             | Self::ReconnectFailed(..)
@@ -263,7 +266,7 @@ impl Log {
             Self::Conflict { .. }
             | Self::OwnNameConflict(..)
             | Self::NoKeyring(_)
-            | Self::KeyTaskFailed(..)
+            | Self::TaskFailed(..)
             | Self::SnapshotNotWritten(_)
             | Self::PushPullFailed(..)
             | Self::Rejected(..)
@@ -343,9 +346,10 @@ impl fmt::Display for Log {
                 write!(f, "serf: Unhandled internal query '{}'", String::from_utf8_lossy(query))
             }
             Self::BadName(error) => write!(f, "memberlist: ignoring alive message: {error}"),
-            Self::KeyTask(task) => write!(f, "serf: Received {task} query"),
+            Self::KeyQuery(task) => write!(f, "serf: Received {task} query"),
             Self::NoKeyring(why) => write!(f, "serf: {why}"),
-            Self::KeyTaskFailed(task, why) => write!(f, "serf: Failed to {task}: {why}"),
+            Self::TaskFailed(task, why) => write!(f, "serf: Failed to {task}: {why}"),
+            Self::ConflictQuery(name) => write!(f, "serf: Got conflict resolution query for '{name}'"),
             Self::KeysUnanswered(names) => {
                 write!(f, "serf: {} members did not answer about their keys: {}", names.len(), GoList(names))
             }

@@ -2,13 +2,14 @@
 
 use alloc::boxed::Box;
 
+use super::conflict;
 use super::keys::KeyTask;
 use super::query::Origin;
-use super::{conflict, key_payload};
 use crate::ctx::Ctx;
 use crate::log::Log;
 use crate::serf::Serf;
 use crate::swim::Swim;
+use crate::types::Name;
 
 /// How the names of all of them begin.
 pub(super) const PREFIX: &[u8] = b"_serf_";
@@ -39,25 +40,18 @@ impl Serf {
             b"ping" => (),
             b"conflict" => {
                 // The bearers of the name have no vote.
-                if payload != ctx.config.name.as_bytes()
-                    && let Err(error) = self.say(ctx, swim, &origin, false, conflict::testimony(ctx, payload))
-                {
-                    ctx.log(Log::InternalQueryFailed(kind.into(), alloc::format!("{error}")));
+                if payload == ctx.config.name.as_bytes() {
+                    return;
+                }
+                ctx.log(Log::ConflictQuery(Name::new(payload)));
+                if let Err(error) = self.say(ctx, swim, &origin, false, conflict::testimony(ctx, payload)) {
+                    ctx.log(Log::TaskFailed("respond to conflict query", alloc::format!("{error}")));
                 }
             }
-            b"install-key" | b"use-key" | b"remove-key" | b"list-keys" => {
-                let Some(key) = key_payload::read_request(payload) else {
-                    return ctx.log(Log::InternalQueryFailed(kind.into(), "the key cannot be read".into()));
-                };
-                let task = match kind {
-                    b"install-key" => KeyTask::Install,
-                    b"use-key" => KeyTask::Use,
-                    b"remove-key" => KeyTask::Remove,
-                    _ => KeyTask::List,
-                };
-                self.on_key_task(ctx, swim, origin, task, &key);
-            }
-            _ => ctx.log(Log::UnknownInternalQuery(Box::from(kind))),
+            _ => match KeyTask::of(kind) {
+                Some(task) => self.on_key_query(ctx, swim, origin, task, payload),
+                None => ctx.log(Log::UnknownInternalQuery(Box::from(kind))),
+            },
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Keys: what a member does with its own, and what all of them do together (protocol.md 2.9).
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::key_payload::{self, KeyAnswer};
 use super::query::{Ask, Asker, Origin, default_timeout};
@@ -39,7 +40,11 @@ pub(super) enum KeyTask {
 }
 
 impl KeyTask {
-    /// The name of the query, without the cluster's prefix.
+    /// The task of a query, by the query's name behind the prefix.
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        [Self::Install, Self::Use, Self::Remove, Self::List].into_iter().find(|task| task.name().as_bytes() == name)
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Install => "install-key",
@@ -202,16 +207,16 @@ impl Serf {
         if !answer.message.is_empty() {
             outcome.messages.insert(from, answer.message);
         }
-        let mut lost = 0_u64;
+        let mut left_out = 0_u64;
         for key in answer.keys {
-            lost = lost.saturating_add(u64::from(!count(&mut outcome.keys, key)));
+            left_out = left_out.saturating_add(u64::from(!count(&mut outcome.keys, key)));
         }
         // U-26: only a list names a primary key.
         if !answer.primary.is_empty() {
-            lost = lost.saturating_add(u64::from(!count(&mut outcome.primaries, answer.primary)));
+            left_out = left_out.saturating_add(u64::from(!count(&mut outcome.primaries, answer.primary)));
         }
-        if lost > 0 {
-            ctx.dropped("list of keys", limits::KEYS_LISTED_MAX, lost);
+        if left_out > 0 {
+            ctx.dropped("list of keys", limits::KEYS_LISTED_MAX, left_out);
         }
     }
 
@@ -233,14 +238,20 @@ impl Serf {
     }
 
     /// Does with our own keys what a query asks for; where there is a keyring file, the answer waits for it.
-    pub(super) fn on_key_task(
+    pub(super) fn on_key_query(
         &mut self,
         ctx: &mut Ctx<'_>,
         swim: &mut Swim,
         origin: Origin,
         task: KeyTask,
-        key: &[u8],
+        payload: &[u8],
     ) {
+        // Upstream does not look at what comes with the question for a list.
+        let key = if task == KeyTask::List { Some(Zeroizing::default()) } else { key_payload::read_request(payload) };
+        let Some(key) = key else {
+            ctx.log(Log::TaskFailed("decode key request", "it is no map with a key".into()));
+            return self.answer_key(ctx, swim, &origin, Err(String::new()));
+        };
         if ctx.keyring.is_empty() {
             let why = match task {
                 KeyTask::List => "Keyring is empty (encryption not enabled)",
@@ -249,23 +260,24 @@ impl Serf {
             ctx.log(Log::NoKeyring(why));
             return self.answer_key(ctx, swim, &origin, Err(why.into()));
         }
-        ctx.log(Log::KeyTask(task.name()));
+        ctx.log(Log::KeyQuery(task.name()));
+        let is_kept = ctx.config.serf.keyring_file;
         let result = match task {
             KeyTask::List => return self.list_keys(ctx, swim, &origin),
             // Before the ring changes: what is refused must not happen.
-            _ if ctx.config.serf.keyring_file && self.kept.len() >= limits::PERSISTS_MAX => {
+            KeyTask::Install | KeyTask::Use | KeyTask::Remove if is_kept && self.kept.len() >= limits::PERSISTS_MAX => {
                 Err(CommandError::Busy.to_string())
             }
             KeyTask::Install | KeyTask::Use | KeyTask::Remove => {
-                change_ring(ctx, task, key).map_err(|error| error.to_string())
+                change_ring(ctx, task, &key).map_err(|error| error.to_string())
             }
         };
         if let Err(message) = &result {
-            ctx.log(Log::KeyTaskFailed(task.words(), message.clone()));
+            ctx.log(Log::TaskFailed(task.words(), message.clone()));
         }
-        if result.is_ok() && ctx.config.serf.keyring_file {
+        if result.is_ok() && is_kept {
             let id = ctx.persist(Persist::Keyring(ctx.keyring.keys().cloned().collect()));
-            self.kept.insert(id, Kept::Keyring(origin, task));
+            self.kept.insert(id, Kept::Keyring(origin));
         } else {
             self.answer_key(ctx, swim, &origin, result);
         }
@@ -277,11 +289,10 @@ impl Serf {
         ctx: &mut Ctx<'_>,
         swim: &mut Swim,
         origin: &Origin,
-        task: KeyTask,
         result: Result<(), PersistError>,
     ) {
         if let Err(error) = &result {
-            ctx.log(Log::KeyTaskFailed(task.words(), error.to_string()));
+            ctx.log(Log::TaskFailed("write keyring file", error.to_string()));
         }
         self.answer_key(ctx, swim, origin, result.map_err(|error| error.to_string()));
     }
@@ -290,7 +301,7 @@ impl Serf {
         let answer =
             KeyAnswer { result: result.is_ok(), message: result.err().unwrap_or_default(), ..KeyAnswer::default() };
         if let Err(error) = self.say(ctx, swim, origin, false, key_payload::write_answer(&answer)) {
-            ctx.log(Log::InternalQueryFailed(b"keys".as_slice().into(), error.to_string()));
+            ctx.log(Log::TaskFailed("respond to key query", error.to_string()));
         }
     }
 
@@ -325,8 +336,8 @@ fn change_ring(ctx: &mut Ctx<'_>, task: KeyTask, key: &[u8]) -> Result<(), KeyEr
     }
 }
 
-/// Counts a key; false: there are as many different ones as can be counted.
-fn count(counts: &mut BTreeMap<String, u32>, key: String) -> bool {
+/// Counts a key; false: there are too many different ones.
+fn count(counts: &mut alloc::collections::BTreeMap<String, u32>, key: String) -> bool {
     let fits = counts.len() < limits::KEYS_LISTED_MAX || counts.contains_key(&key);
     if fits {
         let count = counts.entry(key).or_default();

@@ -45,7 +45,7 @@ use coalesce::Coalescer;
 use conflict::Vote;
 use intent::BufferedIntent;
 use join::Joins;
-use keys::{KeyRuns, KeyTask};
+use keys::KeyRuns;
 use leave::{BroadcastWait, LeaveRun};
 use query::{Origin, Queries};
 use recorder::Recorder;
@@ -95,7 +95,7 @@ enum Kept {
     /// The answer to a tag change, and the metadata that is announced first.
     Tags(RequestId, Meta),
     /// The answer to a key query.
-    Keyring(Origin, KeyTask),
+    Keyring(Origin),
 }
 
 /// How far the node is on its way.
@@ -188,7 +188,7 @@ impl Serf {
     ) {
         match self.kept.remove(&id) {
             Some(Kept::Tags(request, meta)) => self.on_tags_kept(ctx, swim, request, meta, result),
-            Some(Kept::Keyring(origin, task)) => self.on_keyring_kept(ctx, swim, &origin, task, result),
+            Some(Kept::Keyring(origin)) => self.on_keyring_kept(ctx, swim, &origin, result),
             None => self.on_snapshot_kept(ctx, id, result),
         }
     }

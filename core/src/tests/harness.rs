@@ -242,6 +242,8 @@ pub(super) struct Cluster {
     pub(super) nodes: Vec<Option<Node>>,
     pub(super) now: Time,
     pub(super) log: Vec<(Time, usize, String)>,
+    /// What the nodes log, each with its number.
+    pub(super) lines: Vec<(usize, Log)>,
     /// The last reply to each command.
     pub(super) replies: BTreeMap<(usize, u64), Reply>,
     /// Queries that were handed out.
@@ -266,6 +268,7 @@ impl Cluster {
             nodes: Vec::new(),
             now: Time::ZERO,
             log: Vec::new(),
+            lines: Vec::new(),
             replies: BTreeMap::new(),
             heard: Vec::new(),
             queries: Vec::new(),
@@ -425,7 +428,8 @@ impl Cluster {
                 self.heard.push((self.now, number, id.0, (*reply).clone()));
                 self.replies.insert((number, id.0), *reply);
             }
-            Output::Resolve { .. } | Output::Persist { .. } | Output::Log(_) => (),
+            Output::Log(log) => self.lines.push((number, *log)),
+            Output::Resolve { .. } | Output::Persist { .. } => (),
         }
     }
 

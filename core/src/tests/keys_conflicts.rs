@@ -1,5 +1,6 @@
 //! Keys, name conflicts, tags, pruning: what the cluster agrees on (protocol.md 2.4, 2.9, 2.12).
 
+use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -77,6 +78,92 @@ fn without_encryption_there_is_no_keyring() {
     assert_eq!(said, Some("No keyring to modify (encryption not enabled)"));
 }
 
+/// What a node has logged about queries since the last call; lines that come again and again count once.
+fn query_lines(cluster: &mut Cluster, number: usize) -> Vec<String> {
+    let mut lines: Vec<String> = cluster
+        .lines
+        .extract_if(.., |(at, _)| *at == number)
+        .map(|(_, log)| format!("[{}] {log}", log.level()))
+        .filter(|line| !line.contains("memberlist: ") && !line.contains("Name conflict for"))
+        .collect();
+    lines.dedup();
+    lines
+}
+
+/// The lines of two agents of the original, 0.9.4.
+#[test]
+fn key_queries_are_logged_as_upstream_logs_them() {
+    let mut cluster = Cluster::joined(2, |config| config.keys = vec![key(&OLD)]);
+    let unknown = KeyRequest::Use([9; 16].into());
+    for (request, name, failure) in [
+        (KeyRequest::Install(NEW.into()), "install-key", None),
+        (KeyRequest::Use(NEW.into()), "use-key", None),
+        (KeyRequest::Remove(OLD.into()), "remove-key", None),
+        (KeyRequest::List, "list-keys", None),
+        (KeyRequest::Remove(NEW.into()), "remove-key", Some("remove key: Removing the primary key is not allowed")),
+        (unknown, "use-key", Some("change primary key: Requested key is not in the keyring")),
+    ] {
+        cluster.lines.clear();
+        outcome(&mut cluster, 0, request);
+        let heard = format!("[DEBUG] serf: messageQueryType: _serf_{name}");
+        let mut done = vec![format!("[INFO] serf: Received {name} query")];
+        done.extend(failure.map(|why| format!("[ERR] serf: Failed to {why}")));
+        let answers = ["n0", "n1"].map(|from| format!("[DEBUG] serf: messageQueryResponseType: {from}"));
+        let asking = [done.clone(), answers.to_vec(), vec![heard.clone()]].concat();
+        assert_eq!(query_lines(&mut cluster, 0), asking);
+        assert_eq!(query_lines(&mut cluster, 1), [vec![heard.clone()], done, vec![heard]].concat());
+    }
+}
+
+/// The lines of agents of the original, 0.9.4.
+#[test]
+fn what_is_wrong_with_a_key_query_is_logged_as_upstream_logs_it() {
+    let mut cluster = Cluster::joined(1, |_| ());
+    for (request, why) in [
+        (KeyRequest::Install(NEW.into()), "No keyring to modify (encryption not enabled)"),
+        (KeyRequest::Use(NEW.into()), "No keyring to modify (encryption not enabled)"),
+        (KeyRequest::Remove(NEW.into()), "No keyring to modify (encryption not enabled)"),
+        (KeyRequest::List, "Keyring is empty (encryption not enabled)"),
+    ] {
+        cluster.lines.clear();
+        outcome(&mut cluster, 0, request);
+        let lines = [format!("[ERR] serf: {why}"), "[DEBUG] serf: messageQueryResponseType: n0".to_owned()];
+        assert_eq!(query_lines(&mut cluster, 0), lines);
+    }
+    let mut lone = Lone::new(|_| ());
+    let question = |id: u32, name: &str, payload: &[u8]| {
+        Message::Serf(SerfMessage::Query(Box::new(Query {
+            ltime: LamportTime(1),
+            id: QueryId(id),
+            origin: GossipAddr::from(addr(1)),
+            node: crate::tests::harness::name(1),
+            filters: Vec::new(),
+            ack: false,
+            no_broadcast: true,
+            relay_factor: 0,
+            timeout: 3 * SECOND,
+            name: name.as_bytes().into(),
+            payload: payload.into(),
+        })))
+    };
+    lone.hear(1, &[question(1, "_serf_install-key", b"no request"), question(2, "_serf_conflict", b"n7")]);
+    lone.hear(1, &[question(3, "_serf_list-keys", b"")]);
+    let lines: Vec<String> = lone.logs().iter().map(|log| format!("[{}] {log}", log.level())).collect();
+    assert_eq!(
+        lines,
+        [
+            "[DEBUG] serf: messageQueryType: _serf_install-key",
+            "[ERR] serf: Failed to decode key request: it is no map with a key",
+            "[DEBUG] serf: messageQueryType: _serf_conflict",
+            "[DEBUG] serf: Got conflict resolution query for 'n7'",
+            "[DEBUG] serf: messageQueryType: _serf_list-keys",
+            "[ERR] serf: Keyring is empty (encryption not enabled)",
+        ]
+    );
+    let answers = lone.sent().into_iter().filter(|(_, sent)| matches!(sent, Message::Serf(SerfMessage::Response(_))));
+    assert_eq!(answers.count(), 3, "each is answered");
+}
+
 #[test]
 fn who_does_not_answer_is_named_and_the_operation_is_no_success() {
     let mut cluster = Cluster::joined(3, |config| config.keys = vec![key(&OLD)]);
@@ -114,7 +201,7 @@ fn a_key_change_is_answered_once_it_is_in_the_file() {
     let replies = lone.replies();
     let [Reply::Keys(outcome)] = replies.as_slice() else { panic!("{replies:?}") };
     assert_eq!(outcome.messages.get(&name(0)).map(String::as_str), Some("disk full"));
-    assert!(lone.logs().contains(&Log::KeyTaskFailed("install key", "disk full".into())));
+    assert!(lone.logs().contains(&Log::TaskFailed("write keyring file", "disk full".into())));
 }
 
 #[test]
@@ -356,30 +443,4 @@ fn u21_a_live_member_survives_a_prune() {
     for number in 0..3 {
         assert_eq!(cluster.status(number, 2), Some(Status::Alive), "at node {number}");
     }
-}
-
-/// What a lone node logs about a key operation, at INFO and above.
-fn key_logs(keys: Vec<Key>, request: KeyRequest) -> Vec<String> {
-    let mut lone = Lone::new(|config| config.keys = keys);
-    lone.command(Command::Key(request));
-    let kept = |log: &Log| log.level() >= crate::log::Level::Info && format!("{log}").starts_with("serf: ");
-    lone.logs().iter().filter(|log| kept(log)).map(|log| format!("{log}")).collect()
-}
-
-#[test]
-fn key_operations_are_logged_in_upstreams_words() {
-    let ring = || vec![key(&OLD)];
-    assert_eq!(key_logs(ring(), KeyRequest::List), ["serf: Received list-keys query"]);
-    assert_eq!(key_logs(ring(), KeyRequest::Install(NEW.into())), ["serf: Received install-key query"]);
-    assert_eq!(
-        key_logs(ring(), KeyRequest::Use(NEW.into())),
-        ["serf: Received use-key query", "serf: Failed to change primary key: Requested key is not in the keyring"]
-    );
-    assert_eq!(
-        key_logs(ring(), KeyRequest::Remove(OLD.into())),
-        ["serf: Received remove-key query", "serf: Failed to remove key: Removing the primary key is not allowed"]
-    );
-    assert_eq!(key_logs(Vec::new(), KeyRequest::List), ["serf: Keyring is empty (encryption not enabled)"]);
-    let none = "serf: No keyring to modify (encryption not enabled)";
-    assert_eq!(key_logs(Vec::new(), KeyRequest::Install(NEW.into())), [none]);
 }
