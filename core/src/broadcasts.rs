@@ -7,6 +7,8 @@ use core::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 /// Who waits for a broadcast to be finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Waiter {
@@ -26,9 +28,6 @@ pub enum Preference {
     /// The oldest: the layer above, whose messages must not starve (U-16).
     Oldest,
 }
-
-/// How many messages that do not fit are passed over before a packet counts as full, where they are not sorted by length.
-const MISSES_MAX: u32 = 32;
 
 /// Priority of an item: fewest transmits, then what the queue prefers. Ids are never used again (U-07).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,6 +81,13 @@ impl<K: Ord + Clone> Broadcasts<K> {
         fits
     }
 
+    /// Takes note of a message that can never be sent: what it says about `subject` ends the message that waits, and who
+    /// waits for it waits no longer.
+    pub fn refuse(&mut self, subject: &K, waiter: Option<Waiter>) {
+        self.invalidate(subject);
+        self.finished.extend(waiter);
+    }
+
     /// Removes the message about `subject`.
     pub fn invalidate(&mut self, subject: &K) {
         if let Some(item) = self.subjects.remove(subject).and_then(|rank| self.items.remove(&rank)) {
@@ -104,10 +110,13 @@ impl<K: Ord + Clone> Broadcasts<K> {
 
     /// Chooses messages that fit into `room`, each costing `overhead` more than its length, best first; appends
     /// their ranks to `picked` and skips those that stand there already. Returns the room that is left.
+    ///
+    /// Among the oldest the search for one that fits ends after [`limits::MISFITS_MAX`] that do not: where every message
+    /// fits into an empty packet, the oldest one's turn comes.
     pub fn pick(&self, mut room: usize, overhead: usize, picked: &mut Vec<Rank>) -> usize {
         let before = picked.len();
+        let mut misfits = 0_usize;
         let mut items = self.items.range(..);
-        let mut misses = 0_u32;
         while room > overhead
             && let Some((&rank, item)) = items.next()
         {
@@ -117,16 +126,21 @@ impl<K: Ord + Clone> Broadcasts<K> {
                     room = room.saturating_sub(cost);
                     picked.push(rank);
                 }
-            } else if self.preference == Preference::Oldest {
-                misses = misses.saturating_add(1);
-                if misses == MISSES_MAX {
-                    break;
+                continue;
+            }
+            match self.preference {
+                Preference::Longest => {
+                    // Nothing longer than the room can follow in this tier: go to the first that may fit.
+                    let fits = room.saturating_sub(overhead);
+                    let length = Reverse(u32::try_from(fits).unwrap_or(u32::MAX));
+                    items = self.items.range(Rank { transmits: rank.transmits, length, age: 0 }..);
                 }
-            } else {
-                // Nothing longer than the room can follow in this tier: go to the first that may fit.
-                let fits = room.saturating_sub(overhead);
-                let length = Reverse(u32::try_from(fits).unwrap_or(u32::MAX));
-                items = self.items.range(Rank { transmits: rank.transmits, length, age: 0 }..);
+                Preference::Oldest => {
+                    misfits = misfits.saturating_add(1);
+                    if misfits >= limits::MISFITS_MAX {
+                        break;
+                    }
+                }
             }
         }
         room
@@ -182,7 +196,7 @@ mod tests {
         Broadcasts::new(Preference::Longest, 8)
     }
 
-    fn fill(queue: &mut Broadcasts<u32>, room: usize, limit: u32) -> Vec<Vec<u8>> {
+    fn fill<K: Ord + Clone>(queue: &mut Broadcasts<K>, room: usize, limit: u32) -> Vec<Vec<u8>> {
         let mut picked = Vec::new();
         queue.pick(room, 2, &mut picked);
         let bytes = picked.iter().map(|&rank| queue.bytes(rank).to_vec()).collect();
@@ -240,6 +254,30 @@ mod tests {
         let mut picked = Vec::new();
         queue.pick(20, 2, &mut picked);
         assert_eq!(picked.iter().map(|&rank| queue.bytes(rank).len()).collect::<Vec<_>>(), [10, 5]);
+    }
+
+    #[test]
+    fn one_more_message_that_does_not_fit_than_the_bound_ends_the_search() {
+        for (misfits, found) in [(limits::MISFITS_MAX - 1, 1), (limits::MISFITS_MAX, 0)] {
+            let mut queue = Broadcasts::new(Preference::Oldest, limits::EVENTS_QUEUED_MAX);
+            for subject in 0..misfits {
+                queue.push(subject, vec![0; 30].into(), None);
+            }
+            queue.push(misfits, vec![0; 5].into(), None);
+            let mut picked = Vec::new();
+            queue.pick(20, 2, &mut picked);
+            assert_eq!(picked.len(), found, "behind {misfits}");
+            assert_eq!(fill(&mut queue, 32, 9), [vec![0; 30]], "the oldest has its turn where there is room");
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_message_that_cannot_be_sent_waits_no_longer() {
+        let mut queue = queue();
+        queue.push(1, vec![1; 10].into(), Some(Waiter::Command(4)));
+        queue.refuse(&1, Some(Waiter::Command(5)));
+        assert_eq!(queue.take_finished(), [Waiter::Command(4), Waiter::Command(5)]);
+        assert!(queue.is_empty());
     }
 
     #[test]

@@ -323,9 +323,8 @@ impl Ctx<'_> {
 
     /// Queues a membership broadcast beside those about the same member.
     pub(crate) fn push(&mut self, rumour: Rumour, message: &Message, waiter: Option<Waiter>) {
-        let mut bytes = Vec::new();
-        native::encode(message, &mut bytes);
-        if !self.queues.swim.push(rumour, bytes.into(), waiter) {
+        let Some(bytes) = self.encode_broadcast(message) else { return self.queues.swim.refuse(&rumour, waiter) };
+        if !self.queues.swim.push(rumour, bytes, waiter) {
             self.dropped("broadcast queue", limits::BROADCASTS_MAX, 1);
         }
         self.arm_gossip();
@@ -333,9 +332,10 @@ impl Ctx<'_> {
 
     /// Queues an intent.
     pub(crate) fn broadcast_intent(&mut self, name: Name, message: SerfMessage, waiter: Option<Waiter>) {
-        let mut bytes = Vec::new();
-        native::encode(&Message::Serf(message), &mut bytes);
-        if !self.queues.intents.push(name, bytes.into(), waiter) {
+        let Some(bytes) = self.encode_broadcast(&Message::Serf(message)) else {
+            return self.queues.intents.refuse(&name, waiter);
+        };
+        if !self.queues.intents.push(name, bytes, waiter) {
             self.dropped("intent queue", limits::INTENTS_QUEUED_MAX, 1);
         }
         self.watch_queue(self.queues.intents.len());
@@ -345,18 +345,31 @@ impl Ctx<'_> {
     /// Queues a user event or a query.
     pub(crate) fn broadcast_numbered(&mut self, message: SerfMessage) {
         let query = matches!(message, SerfMessage::Query(_));
-        let mut bytes = Vec::new();
-        native::encode(&Message::Serf(message), &mut bytes);
+        let Some(bytes) = self.encode_broadcast(&Message::Serf(message)) else { return };
         let number = self.queues.next_number();
         let (queue, what) =
             if query { (&mut self.queues.queries, "query queue") } else { (&mut self.queues.events, "event queue") };
-        let fits = queue.push(number, bytes.into(), None);
+        let fits = queue.push(number, bytes, None);
         let depth = queue.len();
         if !fits {
             self.dropped(what, limits::EVENTS_QUEUED_MAX, 1);
         }
         self.watch_queue(depth);
         self.arm_gossip();
+    }
+
+    /// A message as it is gossiped; `None`: no packet has room for it. It would stay in its queue for ever, before others
+    /// (gossip-wire.md 1.6); a user event of that length still travels by push/pull.
+    fn encode_broadcast(&mut self, message: &Message) -> Option<Box<[u8]>> {
+        let mut bytes = Vec::new();
+        native::encode(message, &mut bytes);
+        let overhead = native::packet_overhead(self.envelope()).saturating_add(native::PART_OVERHEAD);
+        let most = self.config.swim.packet_bytes.saturating_sub(overhead);
+        if bytes.len() > most {
+            self.dropped("length of a gossiped message", most, 1);
+            return None;
+        }
+        Some(bytes.into())
     }
 
     /// Measures the queues from time to time while one of them is long.

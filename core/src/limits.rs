@@ -66,6 +66,8 @@ pub const EVENTS_SEEN_BYTES_MAX: usize = 4 << 20;
 pub const QUERIES_SEEN_MAX: usize = 8_192;
 /// User events that wait in the queue, and queries (protocol.md 2.10).
 pub const EVENTS_QUEUED_MAX: usize = 4_096;
+/// Queued intents, queries or events that are passed over for one packet because they are too long for what is left of it.
+pub const MISFITS_MAX: usize = 256;
 /// Queries of others that may still be answered.
 pub const QUERIES_OPEN_MAX: usize = 1_024;
 /// Queries of our own that wait for answers.

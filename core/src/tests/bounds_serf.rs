@@ -19,8 +19,8 @@ use crate::limits;
 use crate::msgpack::{Dialect, Writer};
 use crate::tests::bounds::{drops, works_on};
 use crate::tests::harness::{Lone, addr, alive, name};
-use crate::types::{GossipAddr, QueryId, Tags};
-use crate::wire::{Envelope, Filter, Message, Query, QueryResponse, SerfMessage, UserEvent, native};
+use crate::types::{GossipAddr, Meta, QueryId, Tags};
+use crate::wire::{Alive, Envelope, Filter, Message, Query, QueryResponse, SerfMessage, UserEvent, native};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Far beyond every test.
@@ -48,9 +48,9 @@ fn query(ltime: u64, id: usize, name: &str, payload: &[u8]) -> Message {
     })))
 }
 
-/// Hands messages in, 64 to a packet.
+/// Hands messages in, 32 to a packet.
 fn flood(lone: &mut Lone, messages: &[Message]) {
-    messages.chunks(64).for_each(|messages| lone.hear(1, messages));
+    messages.chunks(32).for_each(|messages| lone.hear(1, messages));
 }
 
 fn ask(question: Question) -> Command {
@@ -95,8 +95,10 @@ fn one_more_byte_of_user_events_than_can_be_remembered_costs_the_oldest_time() {
     let events: Vec<Message> = (1..=512).map(|time| event(time, 1, size - 2)).collect();
     events.iter().for_each(|event| lone.hear(1, core::slice::from_ref(event)));
     assert_eq!((lone.events().len(), drops(&lone, "user event memory")), (512, 0));
+    let before = lone.node.stats().dropped;
     lone.hear(1, &[event(512, 22, 0)]);
-    assert_eq!((lone.events().len(), drops(&lone, "user event memory"), lone.node.stats().dropped), (1, 1, 1));
+    assert_eq!((lone.events().len(), drops(&lone, "user event memory")), (1, 1));
+    assert_eq!(lone.node.stats().dropped - before, 1);
     lone.hear(1, &[event(1, 1, size - 2), event(2, 1, size - 2)]);
     assert_eq!(lone.events(), [""; 0]);
     works_on(&mut lone);
@@ -139,6 +141,42 @@ fn full_queues_of_events_and_queries_are_said_and_keep_their_bounds() {
         assert!(lone.gossips(&message(kind, 0)), "the oldest is passed on");
         works_on(&mut lone);
     }
+}
+
+/// The bytes of a message as it is gossiped.
+fn encoded_len(message: &Message) -> usize {
+    let mut bytes = Vec::new();
+    native::encode(message, &mut bytes);
+    bytes.len()
+}
+
+#[test]
+fn a_message_that_no_packet_has_room_for_is_not_queued_and_holds_nobody_up() {
+    let mut lone = Lone::new(|config| config.swim.probe_interval = 600 * SECOND);
+    lone.hear(1, &[Message::Alive(alive(1, 1))]);
+    // Until nothing else is gossiped.
+    lone.wait(10 * SECOND);
+    lone.out.clear();
+    let keyring = Keyring::default();
+    let most = limits::PACKET_BYTES
+        - native::packet_overhead(Envelope { keyring: &keyring, label: &[] })
+        - native::PART_OVERHEAD;
+    let payload = most - encoded_len(&event(1, 10, 1_000)) + 1_000;
+    let fits = event(1, 99, payload);
+    // More than a search for a message that fits passes over.
+    let too_long: Vec<Message> = (0..limits::MISFITS_MAX).map(|id| event(1, 100 + id, payload)).collect();
+    assert_eq!((encoded_len(&fits), encoded_len(&too_long[0])), (most, most + 1));
+    flood(&mut lone, &too_long);
+    assert_eq!((lone.events().len(), lone.node.stats().event_queue), (too_long.len(), 0), "delivered, not queued");
+    let refused = lone.node.stats().dropped;
+    assert_eq!((drops(&lone, "length of a gossiped message"), refused), (1, too_long.len() as u64));
+    lone.hear(1, core::slice::from_ref(&fits));
+    assert!(lone.gossips(&fits));
+    let alive = Message::Alive(Alive { meta: Meta::new(vec![7; limits::META_BYTES_ACCEPTED]), ..alive(2, 1) });
+    lone.hear(1, core::slice::from_ref(&alive));
+    assert!(lone.belief(2).is_some() && !lone.gossips(&alive));
+    assert_eq!(lone.node.stats().dropped - refused, 1);
+    works_on(&mut lone);
 }
 
 fn respond(time: u64, id: usize) -> Command {
