@@ -31,7 +31,7 @@ const ALONE: [&str; 14] = [
 
 #[test]
 fn without_an_agent() {
-    let play = Play::new(Net(181));
+    let play = Play::new(Net(185));
     play.run(&ALONE);
     play.finish(&ALONE);
 }
