@@ -121,15 +121,16 @@ impl Client {
     }
 
     /// The members that match: texts are regular expressions, which the agent evaluates; an empty status or name
-    /// matches all.
+    /// matches all. `encodings`: whether what each understands is wanted too, which only our agents tell.
     pub(crate) fn members_filtered(
         &mut self,
         tags: BTreeMap<Vec<u8>, Vec<u8>>,
         status: Vec<u8>,
         name: Vec<u8>,
+        encodings: bool,
     ) -> Result<Vec<Member>, RpcError> {
         let tags = tags.into_iter().collect();
-        self.ask_members(&Request::MembersFiltered { tags, status, name })
+        self.ask_members(&Request::MembersFiltered { tags, status, name, encodings })
     }
 
     /// All members.

@@ -66,11 +66,11 @@ impl<K: Ord + Clone> Broadcasts<K> {
     pub fn push(&mut self, subject: K, bytes: Box<[u8]>, waiter: Option<Waiter>) -> bool {
         self.invalidate(&subject);
         self.queued = self.queued.saturating_add(1);
-        let (length, age) = match self.preference {
-            Preference::Longest => (bytes.len(), u64::MAX.saturating_sub(self.queued)),
-            Preference::Oldest => (0, self.queued),
+        let age = match self.preference {
+            Preference::Longest => u64::MAX.saturating_sub(self.queued),
+            Preference::Oldest => self.queued,
         };
-        let rank = Rank { transmits: 0, length: Reverse(u32::try_from(length).unwrap_or(u32::MAX)), age };
+        let rank = Rank { transmits: 0, length: self.length(&bytes), age };
         self.subjects.insert(subject.clone(), rank);
         self.items.insert(rank, Item { bytes, subject, waiter });
         let fits = self.items.len() <= self.bound;
@@ -174,6 +174,32 @@ impl<K: Ord + Clone> Broadcasts<K> {
     /// Takes the waiters whose broadcast is over.
     pub fn take_finished(&mut self) -> Vec<Waiter> {
         core::mem::take(&mut self.finished)
+    }
+
+    /// Encodes every message anew: each keeps its transmissions and its age. One for which `encode` gives nothing is
+    /// dropped; how many those are.
+    pub fn recode(&mut self, mut encode: impl FnMut(&[u8]) -> Option<Box<[u8]>>) -> u64 {
+        let mut lost = 0_u64;
+        for (rank, mut item) in core::mem::take(&mut self.items) {
+            self.subjects.remove(&item.subject);
+            let Some(bytes) = encode(&item.bytes) else {
+                lost = lost.saturating_add(1);
+                self.finish(item);
+                continue;
+            };
+            item.bytes = bytes;
+            let rank = Rank { length: self.length(&item.bytes), ..rank };
+            self.subjects.insert(item.subject.clone(), rank);
+            self.items.insert(rank, item);
+        }
+        lost
+    }
+
+    fn length(&self, bytes: &[u8]) -> Reverse<u32> {
+        match self.preference {
+            Preference::Longest => Reverse(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
+            Preference::Oldest => Reverse(0),
+        }
     }
 
     /// How many messages wait.

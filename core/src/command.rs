@@ -225,6 +225,8 @@ pub enum ExchangeError {
     },
     /// The stream broke.
     Stream(crate::io::StreamError),
+    /// The stream broke, and we speak nothing but the native encoding.
+    Unread(crate::io::StreamError),
     /// The exchange took too long.
     TimedOut,
     /// What came could not be opened or read.
@@ -245,6 +247,9 @@ impl fmt::Display for ExchangeError {
         match self {
             Self::Dial { to, error } => write!(f, "dial tcp {to}: {error}"),
             Self::Stream(error) => error.fmt(f),
+            Self::Unread(error) => {
+                write!(f, "{error} (this agent speaks only native, -wire=native; the peer may speak only memberlist)")
+            }
             Self::TimedOut => f.write_str("i/o timeout"),
             Self::Wire(error) => error.fmt(f),
             Self::Remote(text) => write!(f, "remote error: {text}"),

@@ -11,7 +11,9 @@ use crate::identity::Interner;
 use crate::keyring::Key;
 use crate::limits;
 use crate::scale::CONFIRMATIONS_MAX;
+use crate::swim::member::Table;
 use crate::types::{GossipAddr, JoinTarget, Name, Tags, Versions};
+use crate::wire::Encoding;
 
 /// Timings for a kind of network (protocol.md 1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +48,40 @@ impl fmt::Display for Profile {
     }
 }
 
+/// Which encoding is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wire {
+    /// Memberlist's until every live member has shown that it understands the native one.
+    #[default]
+    Auto,
+    /// The native one: only agents that understand it can be members.
+    Native,
+    /// Memberlist's, as a HashiCorp agent would: the native one is neither spoken nor understood.
+    Memberlist,
+}
+
+impl Wire {
+    /// The choice of that name; lower case only.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "auto" => Some(Self::Auto),
+            "native" => Some(Self::Native),
+            "memberlist" => Some(Self::Memberlist),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Memberlist => "memberlist",
+        })
+    }
+}
+
 /// Everything that a node is told at its start. Checked by [`Config::validate`]; `Node::new` does so.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Config {
@@ -63,6 +99,10 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// Separates clusters that share a network; empty: none. At most 255 bytes.
     pub label: Box<[u8]>,
+    /// Which encoding is spoken.
+    pub wire: Wire,
+    /// Whether what is sent in memberlist's encoding is compressed: datagrams that get shorter by it, and every stream.
+    pub compress: bool,
     /// Failure detection and gossip.
     pub swim: SwimConfig,
     /// The layer above.
@@ -244,12 +284,25 @@ impl Config {
             versions: Versions::CURRENT,
             keys: Vec::new(),
             label: Box::default(),
+            wire: Wire::default(),
+            compress: true,
             swim: SwimConfig::new(profile),
             serf: SerfConfig::default(),
             simulation: false,
             trace: false,
             persist: false,
             interner: Interner::default(),
+        }
+    }
+
+    /// The encoding that is spoken: the native one while there are other live members and each shows that it understands
+    /// it, unless one is pinned.
+    pub(crate) fn spoken(&self, table: &Table) -> Encoding {
+        match self.wire {
+            Wire::Native => Encoding::Native,
+            Wire::Memberlist => Encoding::Memberlist,
+            Wire::Auto if table.strangers() == 0 && table.has_live_others() => Encoding::Native,
+            Wire::Auto => Encoding::Memberlist,
         }
     }
 
@@ -275,7 +328,7 @@ impl Config {
         if self.keys.len() > limits::KEYS_MAX {
             return Err(ConfigError::Keys { keys: self.keys.len() });
         }
-        crate::serf::tags::encode_for(&self.tags, self.versions).map_err(ConfigError::Tags)?;
+        crate::serf::tags::encode_for(&self.tags, self).map_err(ConfigError::Tags)?;
         self.swim.validate()?;
         self.serf.validate()
     }

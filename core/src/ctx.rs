@@ -10,7 +10,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::broadcasts::{Broadcasts, Preference, Rank, Waiter};
-use crate::config::Config;
+use crate::config::{Config, Wire};
 use crate::coordinate::{Coordinate, Vivaldi};
 use crate::io::{Activity, Output, Persist, PersistId};
 use crate::keyring::Keyring;
@@ -21,8 +21,9 @@ use crate::scale::retransmit_limit;
 use crate::swim::member::Table;
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
-use crate::types::{Name, Slot};
-use crate::wire::{Envelope, Message, SerfMessage, native};
+use crate::types::{GossipAddr, Name, Slot};
+use crate::wire::memberlist::{self, PacketForm};
+use crate::wire::{Encoding, Envelope, Message, SerfMessage, SwimState};
 
 /// The values that `Node` owns and lends.
 pub(crate) struct Ctx<'a> {
@@ -36,6 +37,26 @@ pub(crate) struct Ctx<'a> {
     pub(crate) coordinates: &'a mut Vivaldi,
     pub(crate) out: &'a mut Vec<Output>,
 }
+
+/// Where a packet goes, and how it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct To {
+    #[serde(with = "crate::types::socket_addr")]
+    pub(crate) addr: SocketAddr,
+    pub(crate) encoding: Encoding,
+    /// Whether a checksum may stand before it: the receiver is a member of memberlist protocol 5.
+    pub(crate) crc: bool,
+}
+
+impl To {
+    /// An answer goes in the encoding of its question.
+    pub(crate) const fn answer(addr: SocketAddr, encoding: Encoding) -> Self {
+        Self { addr, encoding, crc: false }
+    }
+}
+
+/// Oldest memberlist protocol with checksums (gossip-wire.md 1.3).
+const CRC_PROTOCOL: u8 = 5;
 
 /// What a membership broadcast is about; ordered so that all about one member stand together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -78,6 +99,8 @@ pub(crate) struct Queues {
     numbered: u64,
     /// How many records have been handed out to be kept.
     persists: u64,
+    /// The encoding of what waits.
+    encoding: Encoding,
     /// Phase of the gossip rounds, drawn at the start.
     pub(crate) gossip_phase: Time,
     pub(crate) drops: Drops,
@@ -159,6 +182,7 @@ impl Queues {
             events: Broadcasts::new(Preference::Oldest, limits::EVENTS_QUEUED_MAX),
             numbered: 0,
             persists: 0,
+            encoding: Encoding::default(),
             gossip_phase,
             drops: Drops::default(),
             scratch: Scratch::default(),
@@ -184,7 +208,7 @@ impl Queues {
     fn pick(&mut self, room: usize) {
         let reserved = if self.speaks_above() { room / SERF_SHARE } else { 0 };
         let Picked { swim, intents, queries, events } = &mut self.scratch.picked;
-        let overhead = native::PART_OVERHEAD;
+        let overhead = self.encoding.part_overhead();
         let left = self.swim.pick(room.saturating_sub(reserved), overhead, swim);
         let left = self.intents.pick(left.saturating_add(reserved), overhead, intents);
         let left = self.queries.pick(left, overhead, queries);
@@ -192,6 +216,26 @@ impl Queues {
         if reserved > 0 {
             self.swim.pick(left, overhead, swim);
         }
+    }
+
+    /// Encodes everything that waits anew; how many messages that cost.
+    fn recode(&mut self, encoding: Encoding, most: usize) -> u64 {
+        let before = core::mem::replace(&mut self.encoding, encoding);
+        let mut encode = |bytes: &[u8]| transcode(bytes, before, encoding).filter(|bytes| bytes.len() <= most);
+        let Self { swim, intents, queries, events, .. } = self;
+        let mut lost = swim.recode(&mut encode);
+        lost = lost.saturating_add(intents.recode(&mut encode));
+        lost = lost.saturating_add(queries.recode(&mut encode));
+        lost.saturating_add(events.recode(&mut encode))
+    }
+
+    /// The bytes of what was picked.
+    fn picked(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        let Self { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = self;
+        (picked.swim.iter().map(|&rank| swim.bytes(rank)))
+            .chain(picked.intents.iter().map(|&rank| intents.bytes(rank)))
+            .chain(picked.queries.iter().map(|&rank| queries.bytes(rank)))
+            .chain(picked.events.iter().map(|&rank| events.bytes(rank)))
     }
 
     fn next_number(&mut self) -> u64 {
@@ -251,59 +295,139 @@ impl Ctx<'_> {
         self.table.known() as u64
     }
 
-    /// Sends `messages` in one packet, with as many broadcasts as fit where `piggyback` is set.
-    pub(crate) fn send(&mut self, activity: Activity, to: SocketAddr, messages: &[Message], piggyback: bool) {
+    /// The encoding that is spoken.
+    pub(crate) fn spoken(&self) -> Encoding {
+        self.config.spoken(self.table)
+    }
+
+    /// The encoding for those of whom nothing sure is known: who is asked to let us join, who is gone, and whoever must
+    /// answer even if what we know of it is old.
+    pub(crate) const fn opening(&self) -> Encoding {
+        match self.config.wire {
+            Wire::Native => Encoding::Native,
+            Wire::Auto | Wire::Memberlist => Encoding::Memberlist,
+        }
+    }
+
+    /// How to write to the member in `slot`: natively only while it is alive.
+    pub(crate) fn to_slot(&self, slot: Slot) -> Option<To> {
+        let member = self.table.find(slot)?;
+        let live = matches!(member.state(), Some(SwimState::Alive | SwimState::Suspect));
+        let encoding = if live { self.spoken() } else { self.opening() };
+        let crc = member.identity.versions.protocol_max() >= CRC_PROTOCOL;
+        Some(To { addr: member.identity.addr.socket_addr(), encoding, crc })
+    }
+
+    /// How to write to whom a message names; if that is no member at that address, as to a stranger.
+    pub(crate) fn to_named(&self, name: &Name, addr: GossipAddr) -> To {
+        let slot = self.table.slot(name).filter(|&slot| {
+            self.table.find(slot).is_some_and(|member| member.identity.addr.socket_addr() == addr.socket_addr())
+        });
+        let to = slot.and_then(|slot| self.to_slot(slot));
+        To { crc: false, ..to.unwrap_or_else(|| To::answer(addr.socket_addr(), self.opening())) }
+    }
+
+    /// Brings what waits into the encoding that is spoken.
+    fn retune(&mut self) {
+        let spoken = self.spoken();
+        if self.queues.encoding == spoken {
+            return;
+        }
+        let most = self.broadcast_room(spoken);
+        let lost = self.queues.recode(spoken, most);
+        if lost > 0 {
+            self.dropped("length of a gossiped message", most, lost);
+        }
+        let stranger = self.table.live_strangers().next().map(|member| member.name().clone());
+        self.log(Log::Spoken(spoken, stranger));
+    }
+
+    /// Longest message that a packet of broadcasts has room for.
+    fn broadcast_room(&self, encoding: Encoding) -> usize {
+        let overhead = encoding.packet_overhead(self.envelope()).saturating_add(encoding.part_overhead());
+        self.config.swim.packet_bytes.saturating_sub(overhead)
+    }
+
+    /// Sends `messages` in one packet, with as many broadcasts as fit where `piggyback` is set and the packet is in the
+    /// encoding in which they wait.
+    pub(crate) fn send(&mut self, activity: Activity, to: To, messages: &[Message], piggyback: bool) {
+        self.retune();
         let mut encoded = core::mem::take(&mut self.queues.scratch.encoded);
         encoded.clear();
         debug_assert!(messages.len() <= 2, "a packet of our own has one or two direct messages");
         let mut first_end = 0;
         for (index, message) in messages.iter().enumerate() {
-            native::encode(message, &mut encoded);
+            to.encoding.encode(message, &mut encoded);
             if index == 0 {
                 first_end = encoded.len();
             }
         }
-        let overhead = messages.len().saturating_mul(native::PART_OVERHEAD);
-        let used = native::packet_overhead(self.envelope()).saturating_add(encoded.len()).saturating_add(overhead);
+        let overhead = messages.len().saturating_mul(to.encoding.part_overhead());
+        let used = to.encoding.packet_overhead(self.envelope()).saturating_add(encoded.len()).saturating_add(overhead);
         self.queues.scratch.picked.clear();
-        if piggyback && !self.queues.is_empty() {
+        if piggyback && to.encoding == self.queues.encoding && !self.queues.is_empty() {
             self.queues.pick(self.config.swim.packet_bytes.saturating_sub(used));
         }
         let (first, rest) = encoded.split_at_checked(first_end).unwrap_or((&encoded, &[]));
         let direct: [&[u8]; 2] = [first, rest];
         let direct = direct.get(..messages.len()).unwrap_or(&direct);
-        self.seal_and_send(activity, to, direct, true);
+        // Upstream puts a checksum before a ping that tells its target of a suspicion, and before no other direct message.
+        let to = To { crc: to.crc && messages.len() > 1, ..to };
+        self.queues.scratch.picked.fit(limits::PARTS_MAX.saturating_sub(direct.len()));
+        let nonce = self.nonce();
+        let bytes = self.seal(to, nonce, direct.iter().copied().chain(self.queues.picked()));
+        self.out.push(Output::Datagram { activity, to: to.addr, bytes });
+        self.count_picked();
         self.queues.scratch.encoded = encoded;
     }
 
     /// Sends one packet of broadcasts alone; false if there is nothing to send. With `counts` unset it does not bring them
     /// nearer to their end.
-    pub(crate) fn send_gossip(&mut self, to: SocketAddr, counts: bool) -> bool {
-        let overhead = native::packet_overhead(self.envelope());
+    pub(crate) fn send_gossip(&mut self, to: To, counts: bool) -> bool {
+        self.retune();
+        let overhead = self.queues.encoding.packet_overhead(self.envelope());
         self.queues.scratch.picked.clear();
         self.queues.pick(self.config.swim.packet_bytes.saturating_sub(overhead));
         if self.queues.scratch.picked.is_empty() {
             return false;
         }
-        self.seal_and_send(Activity::Gossip, to, &[], counts);
+        self.queues.scratch.picked.fit(limits::PARTS_MAX);
+        let nonce = self.nonce();
+        let bytes = if to.encoding == self.queues.encoding {
+            self.seal(to, nonce, self.queues.picked())
+        } else {
+            let parts = self.transcoded(to.encoding);
+            self.seal(to, nonce, parts.iter().map(|part| &**part))
+        };
+        self.out.push(Output::Datagram { activity: Activity::Gossip, to: to.addr, bytes });
+        if counts {
+            self.count_picked();
+        }
         true
     }
 
-    /// Seals `direct` and what was picked into one packet and counts the transmissions, if they count.
-    fn seal_and_send(&mut self, activity: Activity, to: SocketAddr, direct: &[&[u8]], counts: bool) {
-        let nonce = self.nonce();
-        let envelope = Envelope { keyring: self.keyring, label: &self.config.label };
-        self.queues.scratch.picked.fit(limits::PARTS_MAX.saturating_sub(direct.len()));
-        let Queues { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = &*self.queues;
-        let broadcasts = (picked.swim.iter().map(|&rank| swim.bytes(rank)))
-            .chain(picked.intents.iter().map(|&rank| intents.bytes(rank)))
-            .chain(picked.queries.iter().map(|&rank| queries.bytes(rank)))
-            .chain(picked.events.iter().map(|&rank| events.bytes(rank)));
-        let bytes = native::seal_parts(direct.iter().copied().chain(broadcasts), envelope, nonce);
-        self.out.push(Output::Datagram { activity, to, bytes });
-        if !counts {
-            return;
+    /// What was picked, in another encoding than it waits in, as far as it fits: a member that is gone must hear what is
+    /// said of it, in whatever form it came back.
+    fn transcoded(&self, encoding: Encoding) -> Vec<Box<[u8]>> {
+        let mut room = self.config.swim.packet_bytes.saturating_sub(encoding.packet_overhead(self.envelope()));
+        let mut parts = Vec::new();
+        for part in self.queues.picked().filter_map(|bytes| transcode(bytes, self.queues.encoding, encoding)) {
+            match room.checked_sub(part.len().saturating_add(encoding.part_overhead())) {
+                Some(left) => room = left,
+                None => break,
+            }
+            parts.push(part);
         }
+        parts
+    }
+
+    fn seal<'p>(&self, to: To, nonce: [u8; 12], parts: impl Iterator<Item = &'p [u8]> + Clone) -> Box<[u8]> {
+        let form = PacketForm { crc: to.crc, compress: self.config.compress };
+        to.encoding.seal_parts(parts, self.envelope(), nonce, form)
+    }
+
+    /// Counts a transmission of each message that was picked.
+    fn count_picked(&mut self) {
         let limit = retransmit_limit(self.config.swim.retransmit_mult, self.members());
         let Queues { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = &mut *self.queues;
         swim.sent(&picked.swim, limit);
@@ -323,16 +447,22 @@ impl Ctx<'_> {
 
     /// Queues a membership broadcast beside those about the same member.
     pub(crate) fn push(&mut self, rumour: Rumour, message: &Message, waiter: Option<Waiter>) {
-        let Some(bytes) = self.encode_broadcast(message) else { return self.queues.swim.refuse(&rumour, waiter) };
+        let Some(bytes) = self.encode_broadcast(message, &[]) else { return self.queues.swim.refuse(&rumour, waiter) };
         if !self.queues.swim.push(rumour, bytes, waiter) {
             self.dropped("broadcast queue", limits::BROADCASTS_MAX, 1);
         }
         self.arm_gossip();
     }
 
-    /// Queues an intent.
-    pub(crate) fn broadcast_intent(&mut self, name: Name, message: SerfMessage, waiter: Option<Waiter>) {
-        let Some(bytes) = self.encode_broadcast(&Message::Serf(message)) else {
+    /// Queues an intent; `original` are the bytes in which it came, if it is passed on.
+    pub(crate) fn broadcast_intent(
+        &mut self,
+        name: Name,
+        message: SerfMessage,
+        original: &[u8],
+        waiter: Option<Waiter>,
+    ) {
+        let Some(bytes) = self.encode_broadcast(&Message::Serf(message), original) else {
             return self.queues.intents.refuse(&name, waiter);
         };
         if !self.queues.intents.push(name, bytes, waiter) {
@@ -342,10 +472,10 @@ impl Ctx<'_> {
         self.arm_gossip();
     }
 
-    /// Queues a user event or a query.
-    pub(crate) fn broadcast_numbered(&mut self, message: SerfMessage) {
+    /// Queues a user event or a query; `original` are the bytes in which it came, if it is passed on.
+    pub(crate) fn broadcast_numbered(&mut self, message: SerfMessage, original: &[u8]) {
         let query = matches!(message, SerfMessage::Query(_));
-        let Some(bytes) = self.encode_broadcast(&Message::Serf(message)) else { return };
+        let Some(bytes) = self.encode_broadcast(&Message::Serf(message), original) else { return };
         let number = self.queues.next_number();
         let (queue, what) =
             if query { (&mut self.queues.queries, "query queue") } else { (&mut self.queues.events, "event queue") };
@@ -359,17 +489,31 @@ impl Ctx<'_> {
     }
 
     /// A message as it is gossiped; `None`: no packet has room for it. It would stay in its queue for ever, before others
-    /// (gossip-wire.md 1.6); a user event of that length still travels by push/pull.
-    fn encode_broadcast(&mut self, message: &Message) -> Option<Box<[u8]>> {
-        let mut bytes = Vec::new();
-        native::encode(message, &mut bytes);
-        let overhead = native::packet_overhead(self.envelope()).saturating_add(native::PART_OVERHEAD);
-        let most = self.config.swim.packet_bytes.saturating_sub(overhead);
-        if bytes.len() > most {
-            self.dropped("length of a gossiped message", most, 1);
-            return None;
+    /// (gossip-wire.md 1.6); a user event of that length still travels by push/pull. The room is that of memberlist's
+    /// encoding whatever is spoken. What came in it is passed on as it came: an agent of another age may know fields that
+    /// we do not.
+    fn encode_broadcast(&mut self, message: &Message, original: &[u8]) -> Option<Box<[u8]>> {
+        self.retune();
+        let most = self.broadcast_room(Encoding::Memberlist);
+        let mut bytes = core::mem::take(&mut self.queues.scratch.encoded);
+        bytes.clear();
+        if original.is_empty() {
+            memberlist::encode(message, &mut bytes);
+        } else {
+            bytes.extend_from_slice(original);
         }
-        Some(bytes.into())
+        let mut fits = bytes.len() <= most;
+        if self.queues.encoding == Encoding::Native {
+            bytes.clear();
+            Encoding::Native.encode(message, &mut bytes);
+            fits &= bytes.len() <= self.broadcast_room(Encoding::Native);
+        }
+        let encoded = fits.then(|| bytes.as_slice().into());
+        self.queues.scratch.encoded = bytes;
+        if encoded.is_none() {
+            self.dropped("length of a gossiped message", most, 1);
+        }
+        encoded
     }
 
     /// Measures the queues from time to time while one of them is long.
@@ -395,4 +539,12 @@ impl Ctx<'_> {
             self.arm_if_idle(TimerKind::Gossip, next);
         }
     }
+}
+
+/// A message in another encoding; `None` if it cannot be read, which what we queue always can.
+fn transcode(bytes: &[u8], from: Encoding, to: Encoding) -> Option<Box<[u8]>> {
+    let message = from.decode(bytes).ok()?;
+    let mut bytes = Vec::new();
+    to.encode(&message, &mut bytes);
+    Some(bytes.into())
 }

@@ -233,6 +233,11 @@ impl Keyring {
         ring
     }
 
+    /// Makes a ring without keys.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
     /// Whether there is no key, and so no encryption.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -8,6 +8,20 @@ use core::time::Duration;
 pub const DATAGRAM_BYTES_MAX: usize = 65_536;
 /// Bytes that a sender packs into one datagram (gossip-wire.md 1.6).
 pub const PACKET_BYTES: usize = 1_400;
+/// Bytes of work that reading a datagram may take for each byte of it (gossip-wire.md 10.3).
+pub const WORK_PER_BYTE: usize = 64;
+/// Bytes of work that reading a datagram may take on top.
+pub const WORK_BYTES: usize = 128 << 10;
+/// Bytes that reading a datagram may allocate.
+pub const DATAGRAM_ALLOCATED_MAX: usize = 256 << 10;
+/// Compounds and compressed messages that may stand in each other: honest senders nest two (gossip-wire.md 1).
+pub const NESTING_MAX: u8 = 4;
+/// Bytes that are expanded at a time.
+pub const EXPANSION_STEP: usize = 4_096;
+/// Bytes to which the message of a stream may expand (gossip-wire.md 10.1).
+pub const STREAM_EXPANDED_MAX: usize = 40 << 20;
+/// Bytes from which on a datagram is tried to be compressed: less has too little that repeats.
+pub const COMPRESS_BYTES_MIN: usize = 160;
 /// Messages in one datagram (gossip-wire.md 1.5).
 pub const PARTS_MAX: usize = 255;
 /// Bytes of a member's metadata that we send (gossip-wire.md 4.9).

@@ -13,7 +13,7 @@ use crate::command::{JoinError, JoinErrors};
 use crate::event::QueryKey;
 use crate::snapshot::Notice;
 use crate::types::{GoList, GossipAddr, JoinTarget, Name, NameError};
-use crate::wire::WireError;
+use crate::wire::{Encoding, WireError};
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -111,6 +111,10 @@ pub enum Log {
     RejectedMore(u64),
     /// A member was ignored because of its name.
     BadName(NameError),
+    /// A member was ignored because it does not understand the native encoding, which is pinned.
+    NotNative(Name),
+    /// Another encoding is spoken from now on; because of that member, if memberlist's.
+    Spoken(Encoding, Option<Name>),
     /// A push/pull entry was skipped because of its versions.
     Incompatible(Name),
     /// A message kind was received, about that member or of that name.
@@ -236,6 +240,7 @@ impl Log {
             | Self::NameConflict(..)
             | Self::Incompatible(_)
             | Self::BadName(_)
+            | Self::NotNative(_)
             | Self::JoinFailed(_)
             | Self::RetryJoinFailed(..)
             | Self::LeavingReverted(_)
@@ -255,6 +260,7 @@ impl Log {
             | Self::RejectedMore(_)
             | Self::Dropped(..) => Level::Warn,
             Self::PingFailed(_)
+            | Self::Spoken(..)
             | Self::PushPullStart(..)
             | Self::StreamFrom(_)
             | Self::Message(..)
@@ -344,6 +350,15 @@ impl fmt::Display for Log {
             }
             Self::UnknownInternalQuery(query) => {
                 write!(f, "serf: Unhandled internal query '{}'", String::from_utf8_lossy(query))
+            }
+            Self::NotNative(name) => write!(
+                f,
+                "memberlist: ignoring alive message: '{name}' does not understand the native encoding, and this agent speaks \
+                 no other (-wire=native)"
+            ),
+            Self::Spoken(encoding, None) => write!(f, "agent: speaking {encoding} from now on"),
+            Self::Spoken(encoding, Some(name)) => {
+                write!(f, "agent: speaking {encoding} from now on: '{name}' does not show that it understands native")
             }
             Self::BadName(error) => write!(f, "memberlist: ignoring alive message: {error}"),
             Self::KeyQuery(task) => write!(f, "serf: Received {task} query"),

@@ -10,9 +10,9 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::ExchangeError;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Wire};
 use crate::coordinate::{Coordinate, Vivaldi};
-use crate::ctx::{Ctx, Queues};
+use crate::ctx::{Ctx, Queues, To};
 use crate::event::{MemberInfo, Status};
 use crate::identity::{Identity, Interner};
 use crate::io::{Deadline, Input, Output, Saved, Stimulus, StreamEvent, StreamId};
@@ -25,11 +25,15 @@ use crate::rng::{Purpose, Rng, Seed};
 use crate::serf::Serf;
 use crate::snapshot::parse;
 use crate::swim::member::{Bounds, Member, Table};
+use crate::swim::push_pull::speaker;
+use crate::swim::relay::is_for_us;
 use crate::swim::{ExchangeKind, StreamStep, Swim, phase};
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
 use crate::types::{GossipAddr, Incarnation, Name, Tags};
-use crate::wire::{Envelope, Message, PushPull, StreamMessage, SwimState, WireError, native};
+use crate::wire::{
+    Alive, Budget, Encoding, Envelope, Incoming, Message, PushPull, StreamMessage, SwimState, WireError, memberlist,
+};
 
 /// A member of a cluster, as a pure function of its inputs.
 ///
@@ -65,14 +69,13 @@ struct Rejected {
 /// Buffers that are reused from input to input.
 #[derive(Clone, Debug, Default)]
 struct Scratch {
-    bytes: Vec<u8>,
-    messages: Vec<Message>,
+    incoming: Incoming,
 }
 
 const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The format of a checkpoint; a checkpoint of another one is refused.
-const CHECKPOINT_VERSION: u16 = 2;
+const CHECKPOINT_VERSION: u16 = 3;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +88,8 @@ pub struct MemberView {
     pub state: Option<SwimState>,
     /// Lamport time of its last intent.
     pub status_ltime: LamportTime,
+    /// Whether it shows that it understands the native encoding.
+    pub native: bool,
 }
 
 /// Numbers about a node (rpc.md 6, stats).
@@ -112,6 +117,10 @@ pub struct Stats {
     pub query_queue: usize,
     /// Whether packets are encrypted.
     pub encrypted: bool,
+    /// The encoding that is spoken.
+    pub encoding: Encoding,
+    /// Live members that do not show that they understand the native encoding.
+    pub strangers: usize,
     /// How often the network coordinate had to start again; `None`: coordinates are off.
     pub coordinate_resets: Option<u64>,
     /// Packets from outside that could not be used.
@@ -166,7 +175,7 @@ impl Node {
         let identity = config.interner.share(Identity {
             name: config.name.clone(),
             addr: config.advertise,
-            meta: crate::serf::tags::encode_for(&config.tags, config.versions).map_err(ConfigError::Tags)?,
+            meta: crate::serf::tags::encode_for(&config.tags, &config).map_err(ConfigError::Tags)?,
             versions: config.versions,
         });
         let mut table = Table::new(hash_key, identity, at, Bounds::default());
@@ -270,16 +279,26 @@ impl Node {
     }
 
     fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
-        let Scratch { bytes: mut scratch, mut messages } = core::mem::take(&mut self.scratch);
+        let mut incoming = core::mem::take(&mut self.scratch.incoming);
         let envelope = Envelope { keyring: &self.keyring, label: &self.config.label };
-        match native::open_packet_with(bytes, envelope, &mut scratch, &mut messages) {
+        let mut read = incoming.open(bytes, envelope, &mut Budget::datagram(bytes.len()));
+        let encoding = incoming.encoding;
+        let mut messages = core::mem::take(&mut incoming.messages);
+        if read.is_ok() && encoding == Encoding::Native && self.config.wire == Wire::Memberlist {
+            messages.clear();
+            read = Err(WireError::NotSpoken(encoding));
+        }
+        match read {
             Ok(0) => (),
             Ok(bad) => self.reject(from, WireError::Malformed, u64::from(bad), out),
             Err(error) => self.reject(from, error, 1, out),
         }
-        for message in messages.drain(..) {
+        let from = To::answer(from, encoding);
+        for received in messages.drain(..) {
+            let original = incoming.original(&received);
+            let message = received.message;
             self.with(out, |ctx, swim, serf| match message {
-                Message::Serf(message) => serf.on_message(ctx, swim, message),
+                Message::Serf(message) => serf.on_message(ctx, swim, message, original),
                 Message::Ping(_)
                 | Message::IndirectPing(_)
                 | Message::Ack(_)
@@ -290,7 +309,8 @@ impl Node {
             });
             self.settle(out);
         }
-        self.scratch = Scratch { bytes: scratch, messages };
+        incoming.messages = messages;
+        self.scratch.incoming = incoming;
     }
 
     /// Counts what could not be used and says so, at most once a second.
@@ -313,7 +333,7 @@ impl Node {
         self.with(out, |ctx, swim, serf| match swim.streams().on_event(ctx, id, event) {
             StreamStep::Done => (),
             StreamStep::Ping(id, ping) => {
-                if ping.node == ctx.config.name {
+                if is_for_us(ctx, &ping) {
                     swim.streams().answer(ctx, id, &StreamMessage::Ack(ping.seq));
                 } else {
                     swim.streams().abort(ctx, id);
@@ -324,15 +344,23 @@ impl Node {
                 let addr = GossipAddr::from(exchange.to);
                 let nodes = swim.local_nodes(ctx, |member| member.identity.addr == addr);
                 let join = exchange.kind != ExchangeKind::Periodic;
-                let state = PushPull { join, nodes, serf: serf.local_state(ctx) };
+                let state = PushPull { join, nodes, serf: serf.local_state(ctx), unreadable: 0 };
                 swim.streams().send(ctx, id, &StreamMessage::PushPull(state));
             }
-            StreamStep::AnswerState(id, from, state) => answer_state(ctx, swim, serf, id, from, state),
+            StreamStep::AnswerState(id, from, encoding, state) => {
+                let speaker = speaker(&state, encoding, from, false);
+                answer_state(ctx, swim, serf, (id, from), speaker.as_ref(), state);
+            }
             StreamStep::State(exchange, state) => {
                 let ignore_old = exchange.kind == ExchangeKind::Join && serf.joins_without_replay();
-                let result = merge(ctx, swim, serf, state, ignore_old);
+                let speaker = speaker(&state, exchange.encoding, exchange.to, true);
+                let result = merge(ctx, swim, serf, speaker.as_ref(), state, ignore_old);
                 swim.streams().note(exchange, result);
             }
+            StreamStep::User(from, bytes) => match memberlist::decode_serf(&bytes) {
+                Ok(message) => serf.on_message(ctx, swim, message, &[]),
+                Err(error) => ctx.log(Log::StreamRejected(from, error)),
+            },
         });
     }
 
@@ -359,7 +387,7 @@ impl Node {
                 for outcome in outcomes {
                     let to = outcome.exchange.to;
                     match outcome.exchange.kind {
-                        ExchangeKind::Periodic => swim.on_periodic_end(ctx, to, &outcome.result),
+                        ExchangeKind::Periodic => swim.on_periodic_end(ctx, outcome.exchange, &outcome.result),
                         ExchangeKind::Join => serf.on_join_exchange(ctx, swim, to, outcome.result),
                         ExchangeKind::Reconnect => serf.on_reconnect_end(ctx, to, &outcome.result),
                         ExchangeKind::Snapshot => serf.on_snapshot_exchange(ctx, swim, to, &outcome.result),
@@ -446,6 +474,13 @@ impl Node {
         if slot == self.table.me() { Some(*self.coordinates.own()) } else { self.coordinates.peer(slot) }
     }
 
+    /// Live members that do not show that they understand the native encoding, sorted.
+    pub fn strangers(&self) -> Vec<Name> {
+        let mut names: Vec<Name> = self.table.live_strangers().map(|member| member.name().clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The node's own tags.
     pub fn tags(&self) -> Tags {
         self.table.own().info().tags
@@ -471,6 +506,8 @@ impl Node {
             event_queue: self.queues.events.len(),
             query_queue: self.queues.queries.len(),
             encrypted: !self.keyring.is_empty(),
+            encoding: self.config.spoken(&self.table),
+            strangers: self.table.strangers(),
             coordinate_resets: self.config.serf.coordinates.then(|| self.coordinates.resets()),
             rejected: self.rejected.total,
             dropped: self.queues.drops.total(),
@@ -522,22 +559,30 @@ fn view(member: &Member) -> MemberView {
         incarnation: member.incarnation,
         state: member.state(),
         status_ltime: member.status_ltime,
+        native: member.understands_native(),
     }
 }
 
 /// Takes a peer's state in, then answers with ours. Merging first lets the answer carry a refutation that the peer's
 /// view has called for, so that two members that have forgotten each other find back in one exchange (U-05).
-fn answer_state(ctx: &mut Ctx<'_>, swim: &mut Swim, serf: &mut Serf, id: StreamId, from: SocketAddr, state: PushPull) {
+fn answer_state(
+    ctx: &mut Ctx<'_>,
+    swim: &mut Swim,
+    serf: &mut Serf,
+    (id, from): (StreamId, SocketAddr),
+    speaker: Option<&Alive>,
+    state: PushPull,
+) {
     let stale: alloc::collections::BTreeSet<Name> =
         state.nodes.iter().filter(|node| node.state == SwimState::Alive).map(|node| node.alive.node.clone()).collect();
     let join = state.join;
-    if let Err(error) = merge(ctx, swim, serf, state, false) {
+    if let Err(error) = merge(ctx, swim, serf, speaker, state, false) {
         ctx.log(Log::PushPullFailed(from, alloc::format!("{error}")));
         let text = alloc::format!("{error}");
         return swim.streams().answer(ctx, id, &StreamMessage::Error(text));
     }
     let nodes = swim.local_nodes(ctx, |member| stale.contains(member.name()));
-    let answer = PushPull { join, nodes, serf: serf.local_state(ctx) };
+    let answer = PushPull { join, nodes, serf: serf.local_state(ctx), unreadable: 0 };
     swim.streams().answer(ctx, id, &StreamMessage::PushPull(answer));
 }
 
@@ -546,10 +591,14 @@ fn merge(
     ctx: &mut Ctx<'_>,
     swim: &mut Swim,
     serf: &mut Serf,
+    speaker: Option<&Alive>,
     state: PushPull,
     ignore_old: bool,
 ) -> Result<(), ExchangeError> {
-    swim.merge(ctx, state.nodes)?;
+    if state.unreadable > 0 {
+        ctx.dropped("members of a push/pull beyond a bound", limits::NAME_BYTES_MAX, u64::from(state.unreadable));
+    }
+    swim.merge(ctx, speaker, state.nodes)?;
     for event in swim.take_events() {
         serf.on_swim_event(ctx, swim, event);
     }

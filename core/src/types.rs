@@ -188,6 +188,15 @@ impl GossipAddr {
         self.port
     }
 
+    /// The address with `port` where it has none (gossip-wire.md 2.1 and 4.2).
+    #[must_use]
+    pub const fn with_port_or(mut self, port: u16) -> Self {
+        if self.port == 0 {
+            self.port = port;
+        }
+        self
+    }
+
     /// The address as people write it: an IPv4 address in 16 bytes is shown as IPv4.
     pub fn ip(&self) -> IpAddr {
         match self.ip {
@@ -225,7 +234,7 @@ impl fmt::Debug for GossipAddr {
 }
 
 /// The six version bytes `[pmin, pmax, pcur, dmin, dmax, dcur]` (gossip-wire.md 4.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Versions(pub [u8; 6]);
 
 impl Versions {

@@ -185,8 +185,10 @@ impl Agent {
                 Plan::command(Command::SetTags { set: tags.iter().cloned().collect(), delete: delete.clone() })
             }
             Request::Key { operation, key } => self.plan_key(request, *operation, key),
-            Request::Members => Plan::Reply(self.members(|_| true)),
-            Request::MembersFiltered { tags, status, name } => self.plan_filtered(Filter::new(tags, status, name)),
+            Request::Members => Plan::Reply(self.members(|_| true, false)),
+            Request::MembersFiltered { tags, status, name, encodings } => {
+                self.plan_filtered(Filter::new(tags, status, name), *encodings)
+            }
             Request::Stats => {
                 Plan::Reply(rpc::Reply::with(Body::Stats(stats::sections(&self.node, &self.live.event_handlers))))
             }
@@ -238,9 +240,9 @@ impl Agent {
     }
 
     /// Lists the members that fit.
-    fn plan_filtered(&mut self, filter: Result<Filter, GoRegexError>) -> Plan {
+    fn plan_filtered(&mut self, filter: Result<Filter, GoRegexError>, encodings: bool) -> Plan {
         match filter {
-            Ok(filter) => Plan::Reply(self.members(|member| filter.matches(member))),
+            Ok(filter) => Plan::Reply(self.members(|member| filter.matches(member), encodings)),
             Err(error) => {
                 let problem = format_args!("Failed to evaluate request: Failed to compile regex: {error}");
                 self.journal.log(Level::Err, format_args!("agent.ipc: {problem}"));
@@ -249,10 +251,10 @@ impl Agent {
         }
     }
 
-    fn members(&self, wanted: impl Fn(&MemberInfo) -> bool) -> rpc::Reply {
+    fn members(&self, wanted: impl Fn(&MemberInfo) -> bool, encodings: bool) -> rpc::Reply {
         let members = self.node.members();
-        let wanted = members.iter().map(|member| &member.info).filter(|info| wanted(info));
-        rpc::Reply::with(Body::Members(wanted.map(views::member).collect()))
+        let wanted = members.iter().filter(|member| wanted(&member.info));
+        rpc::Reply::with(Body::Members(wanted.map(|member| views::listed(member, encodings)).collect()))
     }
 
     fn ticket(&mut self, client: u64, request: Request) -> Box<Ticket> {

@@ -8,6 +8,9 @@ use villein_core::rpc::{Pairs, Stats};
 
 use crate::event_script::EventScript;
 
+/// Members that do not understand the native encoding and are named; more are counted.
+const STRANGERS_SHOWN: usize = 5;
+
 /// Everything about a node.
 pub(crate) fn sections(node: &Node, scripts: &[EventScript]) -> Stats {
     let stats = node.stats();
@@ -26,15 +29,30 @@ pub(crate) fn sections(node: &Node, scripts: &[EventScript]) -> Stats {
     ];
     let resets = stats.coordinate_resets.map(|resets| ("coordinate_resets", resets.to_string()));
     let config = node.config();
+    let label = (!config.label.is_empty()).then(|| ("label", String::from_utf8_lossy(&config.label).into_owned()));
+    let strangers = (stats.strangers > 0).then(|| ("because_of", strangers(node, stats.strangers)));
+    let gossip = [("encoding", stats.encoding.to_string()), ("wire", config.wire.to_string())];
     [
         ("agent", vec![(b"name".to_vec(), config.name.as_bytes().to_vec())]),
         ("runtime", runtime().map(text).into()),
+        ("gossip", gossip.into_iter().chain(strangers).chain(label).map(text).collect()),
         ("serf", serf.into_iter().chain(resets).map(text).collect()),
         ("tags", node.tags().into_iter().collect()),
         ("event_handlers", handlers(scripts)),
     ]
     .map(|(name, section)| (name.as_bytes().to_vec(), section))
     .into()
+}
+
+/// The live members because of whom memberlist's encoding is spoken: the first of them by name.
+fn strangers(node: &Node, count: usize) -> String {
+    let mut names = node.strangers();
+    names.truncate(STRANGERS_SHOWN);
+    let shown = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match count.saturating_sub(names.len()) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 fn text((key, value): (&'static str, String)) -> (Vec<u8>, Vec<u8>) {

@@ -3,7 +3,15 @@
 use villein_core::command::KeyOutcome;
 use villein_core::coordinate::Coordinate;
 use villein_core::event::{Event, MemberEventKind, MemberInfo};
+use villein_core::node::MemberView;
 use villein_core::rpc::{self, StreamEvent};
+use villein_core::wire::Encoding;
+
+/// A member of a listing; `encodings`: whether what it understands is wanted too.
+pub(crate) fn listed(view: &MemberView, encodings: bool) -> rpc::Member {
+    let encoding = if view.native { Encoding::Native } else { Encoding::Memberlist };
+    rpc::Member { encoding: encodings.then(|| encoding.name().into()), ..member(&view.info) }
+}
 
 /// A member.
 pub(crate) fn member(info: &MemberInfo) -> rpc::Member {
@@ -16,6 +24,7 @@ pub(crate) fn member(info: &MemberInfo) -> rpc::Member {
         status: info.status.to_string().into_bytes(),
         protocol: [versions.protocol_min(), versions.protocol_max(), versions.protocol_current()],
         delegate: [versions.delegate_min(), versions.delegate_max(), versions.delegate_current()],
+        encoding: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use villein_core::command::Command;
+use villein_core::config::Wire;
 use villein_core::identity::Interner;
 use villein_core::io::{Activity, PersistError, PersistId, RequestId, ResolveError, ResolveId, StreamError, StreamId};
 use villein_core::keyring::Key;
@@ -28,6 +29,7 @@ pub(crate) fn config(scenario: &Scenario, host: HostId, seed: u64) -> Config {
     let addr = GossipAddr::from(crate::network::addr(host));
     let mut config = Config::new(Name::from(node.name.as_str()), addr, scenario.profile);
     config.tags = node.tags.clone();
+    config.wire = node.wire;
     config.swim = node.swim.clone();
     config.serf = node.serf.clone();
     config.label = scenario.label.as_bytes().into();
@@ -121,6 +123,8 @@ impl Clock {
 /// One host.
 pub(crate) struct Host {
     pub(crate) name: Name,
+    /// Which encoding its process speaks.
+    pub(crate) wire: Wire,
     pub(crate) node: Option<Node>,
     pub(crate) down: Down,
     /// Counts the processes: what is meant for an earlier one never reaches a later one.
@@ -161,9 +165,10 @@ pub(crate) enum Gate {
 }
 
 impl Host {
-    pub(crate) fn new(name: Name, clock: Clock) -> Self {
+    pub(crate) fn new(name: Name, wire: Wire, clock: Clock) -> Self {
         Self {
             name,
+            wire,
             node: None,
             down: Down::Process,
             life: 0,
@@ -294,7 +299,7 @@ mod tests {
     #[test]
     fn a_full_buffer_drops_datagrams_and_nothing_else() {
         let clock = Clock { origin: 0, drift_ppm: 0 };
-        let mut host = Host::new(Name::from("a"), clock);
+        let mut host = Host::new(Name::from("a"), Wire::Native, clock);
         let from = crate::network::addr(HostId(1));
         let datagram = || Waiting::Datagram { from, bytes: vec![0; 1000].into() };
         let held = (0..10_000).filter(|_| host.hold(datagram())).count();

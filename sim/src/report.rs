@@ -450,9 +450,10 @@ pub(crate) fn verb(scenario: &Scenario, verb: &Verb) -> Option<String> {
         Verb::Heal(None) => "heal all".to_owned(),
         Verb::Heal(Some(list)) => format!("heal {}", groups(list)),
         Verb::Crash { nodes, power } => format!("crash {}{}", named(nodes), if *power { " (power)" } else { "" }),
-        Verb::Restart { nodes, disk, name, .. } => {
+        Verb::Restart { nodes, disk, name, wire, .. } => {
             let name = name.as_ref().map_or_else(String::new, |name| format!(" as {name}"));
-            format!("restart {}{name}{}", named(nodes), if *disk { "" } else { " with an empty disk" })
+            let wire = wire.map_or_else(String::new, |wire| format!(" with wire {wire}"));
+            format!("restart {}{name}{wire}{}", named(nodes), if *disk { "" } else { " with an empty disk" })
         }
         Verb::Pause(nodes) => format!("pause {}", named(nodes)),
         Verb::Resume(nodes) => format!("resume {}", named(nodes)),

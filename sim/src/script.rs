@@ -34,9 +34,10 @@ impl World<'_> {
             Verb::Heal(None) => self.network.heal_all(),
             Verb::Heal(Some(groups)) => self.between(groups, |world, from, to| world.network.heal(from, to)),
             Verb::Crash { nodes, power } => self.crash(nodes, *power),
-            Verb::Restart { nodes, disk, join, name } => {
+            Verb::Restart { nodes, disk, join, name, wire } => {
                 for &host in nodes {
                     let own = scenario.name(host);
+                    self.hosts[host.index()].wire = wire.unwrap_or(self.hosts[host.index()].wire);
                     self.hosts[host.index()].name = Name::from(name.as_deref().unwrap_or(own));
                     self.restart(host, *disk, join.as_deref());
                 }

@@ -119,7 +119,7 @@ impl<'a> World<'a> {
         let hosts = names.iter().zip(&scenario.nodes).map(|(name, node)| {
             // Any origin will do; an hour leaves room for a clock that runs slow.
             let origin = 3_600_000_000_000 + clocks.below(3_600_000_000_000);
-            Host::new(name.clone(), Clock { origin, drift_ppm: node.drift_ppm })
+            Host::new(name.clone(), node.wire, Clock { origin, drift_ppm: node.drift_ppm })
         });
         let mut key = Draw::new(seed, Purpose::Digest);
         Self {
@@ -308,6 +308,7 @@ impl<'a> World<'a> {
         let mut config = host::config(self.scenario, host, self.seed);
         config.interner = self.interner.clone();
         config.name = place.name.clone();
+        config.wire = place.wire;
         let (coalesces, limit) = (config.serf.coalesce.is_some(), config.swim.lifeguard.awareness_max);
         let at = place.clock.local(self.now);
         let seed = host::seed(self.seed, host, place.life);

@@ -83,6 +83,10 @@ pub(crate) struct AgentConfig {
     /// Bytes of a user event; not yet checked against the hard limit.
     pub(crate) user_event_size_limit: usize,
     pub(crate) validate_node_names: bool,
+    /// As configured; `plan` reads it.
+    pub(crate) wire: String,
+    /// Empty for none. `plan` looks at the length.
+    pub(crate) label: Vec<u8>,
     /// What is to be printed before anything else: deprecations, values that were raised. Also at each reload.
     pub(crate) warnings: Vec<String>,
 }
@@ -189,6 +193,8 @@ impl AgentConfig {
             query_response_size_limit: bytes_or(set.query_response_size_limit, 1024),
             user_event_size_limit: bytes_or(set.user_event_size_limit, 512),
             validate_node_names: set.validate_node_names,
+            wire: or(set.wire, "auto"),
+            label: set.label,
             warnings,
         }
     }
@@ -227,6 +233,8 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.rpc_addr, later.rpc_addr);
     replace(&mut earlier.rpc_auth, later.rpc_auth);
     replace(&mut earlier.syslog_facility, later.syslog_facility);
+    replace(&mut earlier.wire, later.wire);
+    replace(&mut earlier.label, later.label);
     replace(&mut earlier.retry_interval, later.retry_interval);
     replace(&mut earlier.retry_max_attempts, later.retry_max_attempts);
     replace(&mut earlier.enable_compression, later.enable_compression);

@@ -106,6 +106,14 @@ pub(crate) struct AgentFlags {
     /// Do not compress gossip.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool)]
     disable_compression: Option<bool>,
+    /// Encoding of the gossip: auto, the default, speaks HashiCorp's while one member understands no other; native and
+    /// memberlist pin one.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    wire: String,
+    /// Name that all members of the cluster share and that stands before each packet: agents of another one are kept out.
+    /// At most 255 bytes.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    label: OsString,
     /// Longest time to wait until a leave, a removal or a change of tags has spread, 5s by default.
     #[arg(long, value_name = "DURATION", default_value = "")]
     broadcast_timeout: String,
@@ -147,6 +155,8 @@ impl AgentFlags {
             retry_join: self.retry_join,
             retry_max_attempts: self.retry_max,
             enable_compression: self.disable_compression.map(|disable| !disable),
+            wire: self.wire,
+            label: self.label.into_vec(),
             ..settings
         })
     }

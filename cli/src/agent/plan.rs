@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use villein_core::config::Profile;
+use villein_core::config::{Profile, Wire};
 use villein_core::keyring::{Key, decode_base64};
-use villein_core::limits::META_BYTES_MAX;
+use villein_core::limits::{LABEL_BYTES_MAX, META_BYTES_MAX};
 use villein_core::log::Level;
 use villein_core::serf::tags;
 
@@ -34,6 +34,7 @@ pub(crate) struct StartPlan {
     /// `None` for no encryption. `check_serf` looks at the length.
     pub(crate) encrypt_key: Option<Vec<u8>>,
     pub(crate) profile: Profile,
+    pub(crate) wire: Wire,
     /// What was found out and is worth a line at the start.
     pub(crate) notices: Vec<String>,
 }
@@ -74,7 +75,13 @@ impl AgentConfig {
             ),
         };
         let profile = Profile::from_name(&self.profile).ok_or_else(|| format!("Unknown profile: {}", self.profile))?;
-        Ok(StartPlan { log_level, syslog, bind, advertise, encrypt_key, profile, notices })
+        let wire = Wire::from_name(&self.wire)
+            .ok_or_else(|| format!("Unknown wire: {}. Known are: auto, native, memberlist", self.wire))?;
+        if self.label.len() > LABEL_BYTES_MAX {
+            let bytes = self.label.len();
+            return Err(format!("Invalid label: it has {bytes} bytes, at most {LABEL_BYTES_MAX} are possible"));
+        }
+        Ok(StartPlan { log_level, syslog, bind, advertise, encrypt_key, profile, wire, notices })
     }
 
     /// Checks what the original checks while it creates its Serf instance, after `Starting Serf agent...`.
@@ -174,10 +181,18 @@ mod tests {
             ("-encrypt YQ=", "Invalid encryption key: illegal base64 data at input byte 3"),
             ("-encrypt YW==YW==", "Invalid encryption key: illegal base64 data at input byte 4"),
             ("-encrypt abc -profile bogus", "Invalid encryption key: illegal base64 data at input byte 0"),
-            ("-profile LAN", "Unknown profile: LAN"),
+            ("-profile LAN -wire go", "Unknown profile: LAN"),
+            ("-wire Native", "Unknown wire: Native. Known are: auto, native, memberlist"),
         ] {
             assert_eq!(refusal(line), text, "{line}");
         }
+    }
+
+    #[test]
+    fn a_label_has_at_most_255_bytes() {
+        let label = |bytes: usize| config(&format!("-label {}", "x".repeat(bytes))).plan();
+        assert!(label(255).is_ok());
+        assert_eq!(label(256).unwrap_err(), "Invalid label: it has 256 bytes, at most 255 are possible");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) query_response_size_limit: i64,
     pub(crate) user_event_size_limit: i64,
     pub(crate) validate_node_names: bool,
+    pub(crate) wire: String,
+    pub(crate) label: Vec<u8>,
 }
 
 /// Where the value of a key goes, and so of which type it must be.
@@ -79,7 +81,7 @@ const fn key(name: &'static str, slot: for<'a> fn(&'a mut Settings) -> Slot<'a>)
 }
 
 /// Every key of a configuration file. Durations stand in the order in which the original reads them.
-pub(crate) const KEYS: [Key; 41] = [
+pub(crate) const KEYS: [Key; 43] = [
     key("node_name", |s| Slot::Bytes(&mut s.node_name)),
     key("bind", |s| Slot::Text(&mut s.bind)),
     key("interface", |s| Slot::Text(&mut s.interface)),
@@ -121,6 +123,9 @@ pub(crate) const KEYS: [Key; 41] = [
     key("query_response_size_limit", |s| Slot::Integer(&mut s.query_response_size_limit)),
     key("user_event_size_limit", |s| Slot::Integer(&mut s.user_event_size_limit)),
     key("validate_node_names", |s| Slot::Switch(&mut s.validate_node_names)),
+    // Ours.
+    key("wire", |s| Slot::Text(&mut s.wire)),
+    key("label", |s| Slot::Bytes(&mut s.label)),
 ];
 
 /// The keys of the object `mdns`.

@@ -120,6 +120,9 @@ fn node_config(config: &AgentConfig, plan: &StartPlan) -> Config {
         plan.profile,
     );
     node.tags = config.tags.clone();
+    node.wire = plan.wire;
+    node.label = config.label.clone().into();
+    node.compress = config.enable_compression;
     if let Ok(protocol) = u8::try_from(config.protocol) {
         let [pmin, pmax, pcur, dmin, dmax, _] = Versions::CURRENT.0;
         node.versions = Versions([pmin, pmax, pcur, dmin, dmax, protocol]);
@@ -205,6 +208,8 @@ fn reloader(words: Vec<OsString>, has_tags_file: bool) -> Reloader {
 
 #[cfg(test)]
 mod tests {
+    use villein_core::config::Wire;
+
     use super::*;
 
     fn node(file: &str, line: &str) -> Config {
@@ -222,7 +227,8 @@ mod tests {
         let file = r#"{
             "broadcast_timeout": "7s", "reconnect_interval": "11s", "reconnect_timeout": "12h", "tombstone_timeout": "13h",
             "user_event_size_limit": 600, "query_size_limit": 2000, "query_response_size_limit": 3000,
-            "disable_name_resolution": true, "disable_coordinates": true, "validate_node_names": true, "rejoin_after_leave": true, "tags": {"dc": "east"},
+            "disable_name_resolution": true, "disable_coordinates": true, "validate_node_names": true, "rejoin_after_leave": true,
+            "wire": "memberlist", "label": "blue", "enable_compression": false, "tags": {"dc": "east"},
             "retry_join": ["127.0.0.9"], "retry_interval": "5s", "retry_max_attempts": 4, "replay_on_join": true
         }"#;
         let node = node(file, "-node n -bind 127.0.0.1 -protocol 4 -profile wan -role web");
@@ -235,6 +241,7 @@ mod tests {
         assert_eq!((serf.broadcast_timeout, serf.reconnect_interval), (secs(7), secs(11)));
         assert_eq!((serf.reconnect_timeout, serf.tombstone_timeout), (secs(12 * 3600), secs(13 * 3600)));
         assert_eq!((serf.user_event_bytes, serf.query_bytes, serf.query_response_bytes), (600, 2000, 3000));
+        assert_eq!((node.wire, &*node.label, node.compress), (Wire::Memberlist, &b"blue"[..], false));
         assert!(!serf.resolve_conflicts && !serf.coordinates && serf.validate_names);
         assert_eq!(serf.coalesce, Some(Coalesce::AGENT));
         assert_eq!(serf.snapshot, Some(SnapshotConfig { rejoin_after_leave: true }));

@@ -22,7 +22,7 @@ use crate::{table, ui};
 #[command(name = "members", about = "Lists the members of a Serf cluster", long_about)]
 #[command(override_usage = "serf members [options]", disable_help_flag = true, disable_version_flag = true)]
 pub(crate) struct Members {
-    /// Show the protocol version of each member too. Only in text.
+    /// Show the protocol version of each member too, and the encoding that it understands. Only in text.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool, default_value_t = false)]
     detailed: bool,
     /// Form of the output: text, the default, or json.
@@ -60,7 +60,7 @@ impl ClientCommand for Members {
         }
         let mut client = Client::connect(&self.rpc)?;
         let members = client
-            .members_filtered(tags, self.status.into_vec(), self.name.into_vec())
+            .members_filtered(tags, self.status.into_vec(), self.name.into_vec(), self.detailed)
             .map_err(|error| format!("Error retrieving members: {error}"))?;
         output::print(&MemberList::new(members, self.detailed), &self.format)?;
         Ok(())
@@ -103,6 +103,7 @@ fn row(member: &Member, detailed: bool) -> Vec<Vec<u8>> {
     if detailed {
         row.push(format!("Protocol Version: {spoken}").into_bytes());
         row.push(format!("Available Protocol Range: [{least}, {most}]").into_bytes());
+        row.extend(member.encoding.as_ref().map(|encoding| [b"Encoding: ", &encoding[..]].concat()));
     }
     row
 }

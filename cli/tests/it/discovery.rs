@@ -59,7 +59,6 @@ fn agents_of_another_name_are_not_seen() {
 fn ours_and_the_original_find_each_other() {
     let Some(original) = original() else { return };
     let Some(hosts) = Hosts::new() else { return };
-    // What they then say to each other is a matter of the gossip's encoding.
     for cluster in ["-discover=c", "-discover=dev.example.test"] {
         for programs in [[&Program::Ours, &original], [&original, &Program::Ours]] {
             let one = hosts.agent(programs[0], 0, "n1", &[cluster]);
@@ -67,6 +66,13 @@ fn ours_and_the_original_find_each_other() {
             finds(&one, &["10.43.0.1:7946"]);
             let two = hosts.agent(programs[1], 1, "n2", &[cluster]);
             finds(&two, &["10.43.0.1:7946", "10.43.0.2:7946"]);
+            for agent in [&one, &two] {
+                agent.output.wait_for(if std::ptr::eq(agent, &one) {
+                    "EventMemberJoin: n2"
+                } else {
+                    "EventMemberJoin: n1"
+                });
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Events, queries, tags and keys: both programs' commands get the same from both programs' agents.
 
 use crate::process::{Agent, Net, Program, original};
-use crate::serf::{Run, without_help};
+use crate::serf::{Run, without_encoding, without_help};
 
 const KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
 const OTHER: &str = "T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=";
@@ -14,7 +14,8 @@ fn agents(original: &Program, net: Net, words: &[&str]) -> [Agent; 2] {
 
 /// What a command shows of an agent. Rows of a table stand in any order.
 fn shown(run: &Run, agent: &Agent) -> (Option<i32>, Vec<String>) {
-    let mut lines: Vec<String> = without_help(&run.stdout).lines().map(|line| line.replace(&agent.ip, "IP")).collect();
+    let mut lines: Vec<String> =
+        without_help(&run.stdout).lines().map(|line| without_encoding(line).replace(&agent.ip, "IP")).collect();
     lines.sort_unstable();
     (run.code, lines)
 }

@@ -12,6 +12,8 @@ mod interop;
 mod interop_serf;
 mod kept;
 mod killed;
+mod mixed;
+mod mixed_changes;
 mod monitor;
 mod msgpack;
 mod namespaces;

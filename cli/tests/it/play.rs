@@ -13,10 +13,11 @@ use crate::serf::{Run, transcript, without_help};
 pub(crate) const MEMBER_JOIN: &str = "[INFO] agent: Received event: member-join\n";
 
 /// Where ours differs, and why. The snapshots hold what ours prints instead.
-pub(crate) const DIFFERENCES: [(&str, &str); 10] = [
+pub(crate) const DIFFERENCES: [(&str, &str); 11] = [
     ("agent-name-conflict", "Debian's spelling of \"quiting\"; upstream's text is ours"),
     ("agent-snapshot-rejoin-flag", "ours says where in the snapshot; an incarnation that is kept needs no refuting"),
     ("agent-tags-file-sighup", "a hangup takes no tags away, so there is nothing to tell of"),
+    ("members-detailed", "what each member understands of the gossip stands behind its protocol"),
     ("info-encrypted", "no goroutines: one thread; the version is ours"),
     ("info-text", "no goroutines: one thread; the version is ours"),
     ("info-json", "no goroutines: one thread; the version is ours"),

@@ -218,7 +218,7 @@ impl Agent {
     }
 
     /// Names and states, sorted: `n1 alive, n2 failed`.
-    fn members(&self) -> String {
+    pub(crate) fn members(&self) -> String {
         let text = self.ask(&["members", "-format=json"]);
         let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let field = |row: &serde_json::Value, key: &str| row[key].as_str().expect("text").to_owned();

@@ -42,6 +42,11 @@ pub(crate) fn without_help(text: &str) -> &str {
     &text[..end]
 }
 
+/// A line of a list of members without the column that only ours has.
+pub(crate) fn without_encoding(line: &str) -> &str {
+    line.split("  Encoding: ").next().unwrap_or(line)
+}
+
 /// For snapshots: everything a user can see.
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

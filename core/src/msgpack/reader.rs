@@ -1,6 +1,9 @@
 //! Reading: every form of either dialect, every announced length checked before it is believed.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Limits, ReadError};
 
@@ -132,17 +135,24 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// It is no byte string, or too long.
     pub fn blob(&mut self) -> Result<Option<Vec<u8>>, ReadError> {
+        if self.nil()? { Ok(None) } else { self.raw().map(|bytes| Some(bytes.into_owned())) }
+    }
+
+    /// Text or a byte string in any form, borrowed where it stands in one piece; nil reads as empty.
+    ///
+    /// # Errors
+    /// It is neither, or too long.
+    pub fn raw(&mut self) -> Result<Cow<'a, [u8]>, ReadError> {
         match self.peek()? {
-            0xc0 => self.nil().map(|_| None),
             0x90..=0x9f | 0xdc | 0xdd => {
                 let mut bytes = Vec::new();
                 for _ in 0..self.array()? {
                     let byte = u8::try_from(self.uint()?).map_err(|_| ReadError::Invalid("a byte is wanted"))?;
                     bytes.push(byte);
                 }
-                Ok(Some(bytes))
+                Ok(Cow::Owned(bytes))
             }
-            _ => self.text().map(|bytes| Some(bytes.to_vec())),
+            _ => self.text().map(Cow::Borrowed),
         }
     }
 
@@ -294,7 +304,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Looks for the end of one value in bytes that come piece by piece, each looked at once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scan {
     at: usize,
     pending: u64,
@@ -302,11 +312,14 @@ pub struct Scan {
 
 impl Default for Scan {
     fn default() -> Self {
-        Self { at: 0, pending: 1 }
+        Self::NEW
     }
 }
 
 impl Scan {
+    /// Nothing has been looked at.
+    pub const NEW: Self = Self { at: 0, pending: 1 };
+
     /// Goes on in `bytes`: all that have come since the value's first, which a later call has to give again. Returns
     /// the length of the value once it is whole.
     ///

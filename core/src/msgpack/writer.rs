@@ -22,6 +22,17 @@ impl Writer {
         Self { dialect, bytes }
     }
 
+    /// Writes a byte that is no MessagePack: what kind of message follows.
+    pub fn raw_byte(&mut self, byte: u8) -> &mut Self {
+        self.byte(byte)
+    }
+
+    /// Writes bytes that are no MessagePack, or are encoded already.
+    pub fn raw_bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.bytes.extend_from_slice(bytes);
+        self
+    }
+
     /// Begins a map of `len` pairs; each pair is a text key and a value.
     pub fn map(&mut self, len: usize) -> &mut Self {
         match len {

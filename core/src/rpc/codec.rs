@@ -171,16 +171,17 @@ fn read_join(reader: &mut Reader<'_>) -> Result<Request, ReadError> {
 }
 
 fn read_members_filtered(reader: &mut Reader<'_>) -> Result<Request, ReadError> {
-    let (mut tags, mut status, mut name) = (Vec::new(), Vec::new(), Vec::new());
-    reader.structure(&["Tags", "Status", "Name"], |reader, field| {
+    let (mut tags, mut status, mut name, mut encodings) = (Vec::new(), Vec::new(), Vec::new(), false);
+    reader.structure(&["Tags", "Status", "Name", "Encodings"], |reader, field| {
         match field {
             "Tags" => tags = read_pairs(reader)?,
             "Status" => status = reader.text()?.to_vec(),
-            _ => name = reader.text()?.to_vec(),
+            "Name" => name = reader.text()?.to_vec(),
+            _ => encodings = reader.boolean()?,
         }
         Ok(())
     })?;
-    Ok(Request::MembersFiltered { tags, status, name })
+    Ok(Request::MembersFiltered { tags, status, name, encodings })
 }
 
 fn read_tags(reader: &mut Reader<'_>) -> Result<Request, ReadError> {
@@ -264,8 +265,13 @@ pub(super) fn write_request(seq: u64, request: &Request) -> Vec<u8> {
         Request::Join { existing, replay } => {
             write_texts(w.map(2).text("Existing"), existing).text("Replay").boolean(*replay)
         }
-        Request::MembersFiltered { tags, status, name } => {
-            w.map(3).text("Name").text(name).text("Status").text(status);
+        Request::MembersFiltered { tags, status, name, encodings } => {
+            if *encodings {
+                w.map(4).text("Encodings").boolean(true);
+            } else {
+                w.map(3);
+            }
+            w.text("Name").text(name).text("Status").text(status);
             write_pairs(w.text("Tags"), tags)
         }
         Request::Tags { tags, delete } => {
@@ -343,9 +349,12 @@ fn write_members<'w>(w: &'w mut Writer, members: &[Member]) -> &'w mut Writer {
     w.text("Members").array(members.len());
     for member in members {
         let ([pmin, pmax, pcur], [dmin, dmax, dcur]) = (member.protocol, member.delegate);
-        w.map(11).text("Addr").blob(&member.addr);
+        w.map(11_usize.saturating_add(usize::from(member.encoding.is_some()))).text("Addr").blob(&member.addr);
         for (key, value) in [("DelegateCur", dcur), ("DelegateMax", dmax), ("DelegateMin", dmin)] {
             w.text(key).uint(u64::from(value));
+        }
+        if let Some(encoding) = &member.encoding {
+            w.text("Encoding").text(encoding);
         }
         w.text("Name").text(&member.name).text("Port").uint(u64::from(member.port));
         for (key, value) in [("ProtocolCur", pcur), ("ProtocolMax", pmax), ("ProtocolMin", pmin)] {
@@ -534,6 +543,7 @@ fn read_member(reader: &mut Reader<'_>) -> Result<Member, ReadError> {
         "DelegateMin",
         "DelegateMax",
         "DelegateCur",
+        "Encoding",
     ];
     let small = |reader: &mut Reader<'_>| {
         u8::try_from(reader.uint()?).map_err(|_| ReadError::Invalid("a version of 8 bits is wanted"))
@@ -552,7 +562,8 @@ fn read_member(reader: &mut Reader<'_>) -> Result<Member, ReadError> {
             "ProtocolCur" => member.protocol[2] = small(reader)?,
             "DelegateMin" => member.delegate[0] = small(reader)?,
             "DelegateMax" => member.delegate[1] = small(reader)?,
-            _ => member.delegate[2] = small(reader)?,
+            "DelegateCur" => member.delegate[2] = small(reader)?,
+            _ => member.encoding = Some(reader.text()?.to_vec()),
         }
         Ok(())
     })?;

@@ -107,6 +107,8 @@ pub enum Request {
         status: Vec<u8>,
         /// Pattern of the name.
         name: Vec<u8>,
+        /// Whether the encoding of each member is wanted too: a field that only our agents know.
+        encodings: bool,
     },
     /// Changes tags: deletes first, then sets.
     Tags {
@@ -255,6 +257,8 @@ pub struct Member {
     pub protocol: [u8; 3],
     /// Serf protocol: smallest, largest, spoken.
     pub delegate: [u8; 3],
+    /// The best encoding that it shows to understand, by name; `None`: not asked for, or not known.
+    pub encoding: Option<Vec<u8>>,
 }
 
 /// What became of a key operation.

@@ -27,7 +27,7 @@ pub(super) struct BufferedIntent {
 
 impl Serf {
     /// An intent that came by gossip; one that is news is passed on.
-    pub(super) fn on_gossiped_intent(&mut self, ctx: &mut Ctx<'_>, message: SerfMessage) {
+    pub(super) fn on_gossiped_intent(&mut self, ctx: &mut Ctx<'_>, message: SerfMessage, original: &[u8]) {
         let news = match &message {
             SerfMessage::Leave(intent) => {
                 ctx.log(Log::Message("messageLeaveType", intent.node.clone()));
@@ -40,7 +40,7 @@ impl Serf {
             SerfMessage::Event(_) | SerfMessage::Query(_) | SerfMessage::Response(_) | SerfMessage::Relay(_) => None,
         };
         if let Some(node) = news {
-            ctx.broadcast_intent(node, message, None);
+            ctx.broadcast_intent(node, message, original, None);
         }
     }
 

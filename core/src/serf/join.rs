@@ -124,7 +124,8 @@ impl Serf {
                 ctx.log(Log::Joining(join.targets.iter().cloned().collect(), join.replay));
             }
             if let Some(Addr(to)) = join.addrs.pop_front() {
-                swim.streams().open_exchange(ctx, Exchange { kind: ExchangeKind::Join, to });
+                let exchange = Exchange::opening(ctx, ExchangeKind::Join, to);
+                swim.streams().open_exchange(ctx, exchange);
                 return;
             }
             let Some(target) = join.targets.pop_front() else {

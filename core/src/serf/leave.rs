@@ -64,7 +64,7 @@ impl Serf {
         if ctx.table.has_live_others() {
             let intent = SerfMessage::Leave(Intent { ltime, node: node.clone(), prune: false });
             ctx.arm(TimerKind::Leave, ctx.now + ctx.config.serf.broadcast_timeout);
-            ctx.broadcast_intent(node, intent, Some(Waiter::LeaveIntent));
+            ctx.broadcast_intent(node, intent, &[], Some(Waiter::LeaveIntent));
         } else {
             self.say_goodbye(ctx, swim);
         }
@@ -133,7 +133,7 @@ impl Serf {
         self.clock.increment();
         self.on_leave_intent(ctx, &intent, intent.ltime);
         if ctx.table.has_live_others() {
-            ctx.broadcast_intent(intent.node.clone(), SerfMessage::Leave(intent), Some(waiter));
+            ctx.broadcast_intent(intent.node.clone(), SerfMessage::Leave(intent), &[], Some(waiter));
         } else {
             self.on_wait_end(ctx, number, false);
         }

@@ -167,12 +167,12 @@ impl Serf {
         }
     }
 
-    /// Handles one of this layer's messages; one that is news is passed on.
-    pub(crate) fn on_message(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, message: SerfMessage) {
+    /// Handles one of this layer's messages; one that is news is passed on, in its `original` bytes where they are known.
+    pub(crate) fn on_message(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, message: SerfMessage, original: &[u8]) {
         match message {
-            SerfMessage::Leave(_) | SerfMessage::Join(_) => self.on_gossiped_intent(ctx, message),
-            SerfMessage::Event(event) => self.on_gossiped_event(ctx, event),
-            SerfMessage::Query(query) => self.on_gossiped_query(ctx, swim, query),
+            SerfMessage::Leave(_) | SerfMessage::Join(_) => self.on_gossiped_intent(ctx, message, original),
+            SerfMessage::Event(event) => self.on_gossiped_event(ctx, event, original),
+            SerfMessage::Query(query) => self.on_gossiped_query(ctx, swim, query, original),
             SerfMessage::Response(response) => self.on_response(ctx, swim, response),
             SerfMessage::Relay(relay) => Self::on_relay(ctx, relay),
         }
@@ -371,7 +371,7 @@ impl Serf {
     fn say_join(&self, ctx: &mut Ctx<'_>, ltime: LamportTime) {
         let node = ctx.config.name.clone();
         let intent = crate::wire::Intent { ltime, node: node.clone(), prune: false };
-        ctx.broadcast_intent(node, SerfMessage::Join(intent), None);
+        ctx.broadcast_intent(node, SerfMessage::Join(intent), &[], None);
     }
 
     /// Checks what must hold between this layer's parts (protocol.md 3.1).

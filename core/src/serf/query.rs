@@ -21,7 +21,7 @@ use crate::serf::{Serf, reply};
 use crate::swim::Swim;
 use crate::time::Time;
 use crate::timers::TimerKind;
-use crate::types::{GossipAddr, Name, QueryId};
+use crate::types::{GossipAddr, Name, QueryId, Slot};
 use crate::wire::{Message, Query, QueryResponse, Relay, SerfMessage, SwimState, memberlist};
 
 /// Oldest memberlist protocol that relays (protocol.md 2.8).
@@ -159,7 +159,7 @@ impl Serf {
         }
         self.begin(ctx, key, asker, &query);
         self.on_query(ctx, swim, &query);
-        ctx.broadcast_numbered(SerfMessage::Query(Box::new(query)));
+        ctx.broadcast_numbered(SerfMessage::Query(Box::new(query)), &[]);
         self.end_if_complete(ctx, swim, key);
         Ok(())
     }
@@ -208,10 +208,10 @@ impl Serf {
     }
 
     /// A query that came by gossip; one that is news is passed on, whoever it is for.
-    pub(super) fn on_gossiped_query(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, query: Box<Query>) {
+    pub(super) fn on_gossiped_query(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, query: Box<Query>, original: &[u8]) {
         ctx.log(Log::Message("messageQueryType", Name::new(&query.name)));
         if self.on_query(ctx, swim, &query) && !query.no_broadcast {
-            ctx.broadcast_numbered(SerfMessage::Query(query));
+            ctx.broadcast_numbered(SerfMessage::Query(query), original);
         }
     }
 
@@ -319,28 +319,29 @@ impl Serf {
             });
             let message = Message::Serf(SerfMessage::Relay(relay.clone()));
             for slot in picked {
-                if let Some(to) = ctx.table.find(slot).map(|member| member.identity.addr.socket_addr()) {
+                if let Some(to) = ctx.to_slot(slot) {
                     ctx.send(Activity::Serf, to, core::slice::from_ref(&message), false);
                 }
             }
         }
         let message = Message::Serf(SerfMessage::Response(relay.response));
-        ctx.send(Activity::Serf, origin.addr.socket_addr(), &[message], false);
+        let to = ctx.to_named(&origin.node, origin.addr);
+        ctx.send(Activity::Serf, to, &[message], false);
         Ok(())
     }
 
     /// Passes a word on, once, to a member that is known to be there: nobody else is written to on a peer's say-so.
     pub(super) fn on_relay(ctx: &mut Ctx<'_>, relay: Relay) {
         let Relay { to, node, response } = relay;
-        let known = if node.as_bytes().is_empty() {
-            ctx.table.entries().any(|(_, member)| member.identity.addr == to)
+        let slot = if node.as_bytes().is_empty() {
+            ctx.table.entries().find(|(_, member)| member.identity.addr == to).map(|(slot, _)| slot)
         } else {
-            ctx.table.slot(&node).and_then(|slot| ctx.table.find(slot)).is_some_and(|member| member.identity.addr == to)
+            let is_there = |slot: &Slot| ctx.table.find(*slot).is_some_and(|member| member.identity.addr == to);
+            ctx.table.slot(&node).filter(is_there)
         };
-        if known {
-            ctx.send(Activity::Serf, to.socket_addr(), &[Message::Serf(SerfMessage::Response(response))], false);
-        } else {
-            ctx.log(Log::RelayRefused(node, to));
+        match slot.and_then(|slot| ctx.to_slot(slot)) {
+            Some(to) => ctx.send(Activity::Serf, to, &[Message::Serf(SerfMessage::Response(response))], false),
+            None => ctx.log(Log::RelayRefused(node, to)),
         }
     }
 

@@ -33,7 +33,8 @@ impl Serf {
         {
             let (name, to) = (member.name().clone(), member.identity.addr.socket_addr());
             ctx.log(Log::Reconnect(name, to));
-            swim.streams().open_exchange(ctx, Exchange { kind: ExchangeKind::Reconnect, to });
+            let exchange = Exchange::opening(ctx, ExchangeKind::Reconnect, to);
+            swim.streams().open_exchange(ctx, exchange);
         }
         self.arm_reconnect(ctx);
     }

@@ -113,7 +113,8 @@ impl Serf {
         self.snapshot_peers.trying = self.snapshot_peers.round.pop_front();
         if let Some((name, addr)) = self.snapshot_peers.trying.clone() {
             ctx.log(Log::SnapshotPeer(name, addr.socket_addr()));
-            swim.streams().open_exchange(ctx, Exchange { kind: ExchangeKind::Snapshot, to: addr.socket_addr() });
+            let exchange = Exchange::opening(ctx, ExchangeKind::Snapshot, addr.socket_addr());
+            swim.streams().open_exchange(ctx, exchange);
             return;
         }
         let base = ctx.config.serf.reconnect_interval;

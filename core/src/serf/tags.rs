@@ -1,6 +1,7 @@
 //! Tags in a member's metadata (gossip-wire.md 5.2).
 //!
-//! `ff`, then a MessagePack map of text to text in the gossip dialect.
+//! `ff`, then a MessagePack map of text to text in the gossip dialect. Behind it stands the sign of those who understand
+//! the native encoding: every HashiCorp agent ignores it and passes it on (gossip-wire.md 8.4).
 
 #![deny(
     clippy::unwrap_used,
@@ -16,16 +17,20 @@ use core::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandError, Reply, TagCosts};
+use crate::config::{Config, Wire};
 use crate::ctx::Ctx;
 use crate::io::{Persist, PersistError, RequestId};
 use crate::limits;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Writer};
 use crate::serf::{Kept, Serf, reply};
 use crate::swim::Swim;
-use crate::types::{Meta, Tags, Versions};
+use crate::types::{Meta, Tags};
+use crate::wire::native;
 
 /// First byte of metadata that holds a tags map; without it the metadata is the role (Serf protocol 2).
 const MAGIC: u8 = 0xff;
+/// The sign: two bytes that no map begins with, and the version of the native encoding.
+const SIGN: [u8; 3] = [native::MAGIC, b'V', native::VERSION];
 /// Oldest Serf protocol with tags (gossip-wire.md 5.3).
 const TAGS_PROTOCOL: u8 = 3;
 
@@ -39,19 +44,20 @@ pub fn encode(tags: &Tags) -> Meta {
     Meta::new(writer.finish())
 }
 
-/// Writes the tags as the Serf protocol of `versions` has them: before 3 the metadata is the tag `role` alone.
+/// Writes the tags as the Serf protocol of `config` has them: before 3 the metadata is the tag `role` alone. The sign
+/// stands behind them where the native encoding is understood and there is room.
 ///
 /// # Errors
 /// They take more than [`limits::META_BYTES_MAX`] bytes.
-pub fn encode_for(tags: &Tags, versions: Versions) -> Result<Meta, TagCosts> {
-    let meta = if versions.delegate_current() < TAGS_PROTOCOL {
-        Meta::new(tags.get(b"role".as_slice()).cloned().unwrap_or_default())
-    } else {
-        encode(tags)
-    };
+pub fn encode_for(tags: &Tags, config: &Config) -> Result<Meta, TagCosts> {
+    let with_tags = config.versions.delegate_current() >= TAGS_PROTOCOL;
+    let meta =
+        if with_tags { encode(tags) } else { Meta::new(tags.get(b"role".as_slice()).cloned().unwrap_or_default()) };
     let total = meta.as_bytes().len();
     if total <= limits::META_BYTES_MAX {
-        return Ok(meta);
+        let room = limits::META_BYTES_MAX.saturating_sub(total) >= SIGN.len();
+        let signed = with_tags && room && config.wire != Wire::Memberlist;
+        return Ok(if signed { Meta::new([meta.as_bytes(), &SIGN].concat()) } else { meta });
     }
     let mut each: Vec<(Vec<u8>, usize)> = tags.iter().map(|(key, value)| (key.clone(), cost(key, value))).collect();
     each.sort_by(|(one, cost), (other, other_cost)| (Reverse(cost), one).cmp(&(Reverse(other_cost), other)));
@@ -74,6 +80,13 @@ pub fn decode(meta: &Meta) -> Tags {
         Some(_) | None => _ = tags.insert(b"role".to_vec(), meta.as_bytes().to_vec()),
     }
     tags
+}
+
+/// Whether the metadata shows that its member understands our native encoding.
+pub fn shows_native(meta: &Meta) -> bool {
+    let Some((&MAGIC, rest)) = meta.as_bytes().split_first() else { return false };
+    let mut reader = Reader::new(rest, Limits { length: rest.len(), depth: 1 });
+    reader.skip().is_ok() && rest.get(reader.position()..) == Some(&SIGN)
 }
 
 fn read_map(bytes: &[u8], tags: &mut Tags) -> Result<(), ReadError> {
@@ -132,7 +145,7 @@ impl Serf {
 
     fn begin_tag_change(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, change: TagChange) {
         let tags = change.apply_to(ctx.table.own().info().tags);
-        let meta = match encode_for(&tags, ctx.config.versions) {
+        let meta = match encode_for(&tags, ctx.config) {
             Ok(meta) => meta,
             Err(costs) => return reply(ctx, id, Reply::Failed(CommandError::TagsTooLong(costs))),
         };

@@ -45,7 +45,7 @@ impl Serf {
         }
         self.event_clock.increment();
         self.on_user_event(ctx, &event);
-        ctx.broadcast_numbered(SerfMessage::Event(event));
+        ctx.broadcast_numbered(SerfMessage::Event(event), &[]);
         reply(ctx, id, Reply::EventSent);
     }
 
@@ -70,10 +70,10 @@ impl Serf {
     }
 
     /// A user event that came by gossip; one that is news is passed on.
-    pub(super) fn on_gossiped_event(&mut self, ctx: &mut Ctx<'_>, event: UserEvent) {
+    pub(super) fn on_gossiped_event(&mut self, ctx: &mut Ctx<'_>, event: UserEvent, original: &[u8]) {
         ctx.log(Log::Message("messageUserEventType", Name::new(&event.name)));
         if self.on_user_event(ctx, &event) {
-            ctx.broadcast_numbered(SerfMessage::Event(event));
+            ctx.broadcast_numbered(SerfMessage::Event(event), original);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::lamport::LamportTime;
 use crate::limits;
 use crate::map::HashKey;
 use crate::rng::{Purpose, Rng};
+use crate::serf::tags::shows_native;
 use crate::time::Time;
 use crate::types::{Incarnation, Name, Slot};
 use crate::wire::SwimState;
@@ -22,7 +23,7 @@ use crate::wire::SwimState;
 /// What is known of one member by either layer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Member {
-    /// What its last accepted alive message said.
+    /// What its last accepted alive message said; changed by [`Table::set_identity`].
     pub identity: Arc<Identity>,
     /// When `state` last changed.
     pub state_since: Time,
@@ -42,6 +43,8 @@ pub struct Member {
     pub status: Status,
     /// The last event that was handed out about it.
     pub last_event: Option<MemberEventKind>,
+    /// Whether its metadata shows that it understands the native encoding.
+    native: bool,
 }
 
 const _: () = assert!(size_of::<Option<Member>>() <= 64, "a member entry must stay small");
@@ -50,6 +53,11 @@ impl Member {
     /// What the failure detector believes; `None`: forgotten.
     pub const fn state(&self) -> Option<SwimState> {
         self.state
+    }
+
+    /// Whether it shows that it understands the native encoding.
+    pub const fn understands_native(&self) -> bool {
+        self.native
     }
 
     /// Its name.
@@ -95,6 +103,8 @@ pub struct Table {
     tombstones: BTreeSet<(Time, Slot)>,
     probe_order: Vec<Slot>,
     cursor: usize,
+    /// Live members, the node itself not among them, that do not show that they understand the native encoding.
+    strangers: usize,
     known: usize,
     me: Slot,
     bounds: Bounds,
@@ -132,6 +142,7 @@ impl Table {
             tombstones: BTreeSet::new(),
             probe_order: Vec::new(),
             cursor: 0,
+            strangers: 0,
             known: 0,
             me: Slot(0),
             bounds,
@@ -195,6 +206,35 @@ impl Table {
         self.live.iter().any(|&slot| slot != self.me)
     }
 
+    /// How many live members do not show that they understand the native encoding.
+    pub const fn strangers(&self) -> usize {
+        self.strangers
+    }
+
+    /// Live members that do not show that they understand the native encoding.
+    pub fn live_strangers(&self) -> impl Iterator<Item = &Member> {
+        let others = self.live.iter().filter(|&&slot| slot != self.me);
+        others.filter_map(|&slot| self.find(slot)).filter(|member| !member.native)
+    }
+
+    /// Changes what a member says of itself.
+    pub fn set_identity(&mut self, slot: Slot, identity: Arc<Identity>) {
+        let me = self.me;
+        let Some(member) = self.find_mut(slot).filter(|member| !Arc::ptr_eq(&member.identity, &identity)) else {
+            return;
+        };
+        let before = member.native;
+        member.native = shows_native(&identity.meta);
+        member.identity = identity;
+        if slot != me && list_of(member.state) == List::Live {
+            match (before, member.native) {
+                (true, false) => self.strangers = self.strangers.saturating_add(1),
+                (false, true) => self.strangers = self.strangers.saturating_sub(1),
+                (true, true) | (false, false) => (),
+            }
+        }
+    }
+
     /// Every entry, in slot order.
     pub fn entries(&self) -> impl Iterator<Item = (Slot, &Member)> {
         self.chunks
@@ -224,6 +264,7 @@ impl Table {
     fn place(&mut self, identity: Arc<Identity>, now: Time) -> Slot {
         let slot = self.free.pop_first().unwrap_or_else(|| self.grow());
         let hash = self.key.hash_one(&identity.name);
+        let native = shows_native(&identity.meta);
         let member = Member {
             identity,
             state_since: now,
@@ -235,6 +276,7 @@ impl Table {
             state: None,
             status: Status::None,
             last_event: None,
+            native,
         };
         let (chunk, offset) = position(slot);
         if let Some(place) = self.chunks.get_mut(chunk).and_then(|chunk| chunk.get_mut(offset)) {
@@ -280,6 +322,13 @@ impl Table {
         };
         if let Some(member) = self.find_mut(slot) {
             member.listed_at = listed_at;
+        }
+        if slot != self.me && self.find(slot).is_some_and(|member| !member.native) {
+            match (list_of(before) == List::Live, list_of(state) == List::Live) {
+                (false, true) => self.strangers = self.strangers.saturating_add(1),
+                (true, false) => self.strangers = self.strangers.saturating_sub(1),
+                (true, true) | (false, false) => (),
+            }
         }
         match (before.is_some(), state.is_some()) {
             (false, true) => self.known = self.known.saturating_add(1),
@@ -472,6 +521,9 @@ impl Table {
                 return Err(alloc::format!("{} is wrongly counted as forgotten", member.name()));
             }
         }
+        if self.live_strangers().count() != self.strangers {
+            return Err(alloc::format!("{} strangers are counted", self.strangers));
+        }
         if known != self.known || self.live.len().saturating_add(self.dead.len()) > known {
             return Err(alloc::format!("{known} members are known, {} are counted", self.known));
         }
@@ -479,6 +531,7 @@ impl Table {
     }
 }
 
+#[derive(PartialEq, Eq)]
 enum List {
     Live,
     Dead,

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, To};
 use crate::io::{Activity, Persist};
 use crate::rng::{Purpose, Rng};
 use crate::time::{Time, nanos};
@@ -18,8 +18,8 @@ use crate::wire::{Message, SwimState};
 pub mod awareness;
 pub mod member;
 mod probe;
-mod push_pull;
-mod relay;
+pub(crate) mod push_pull;
+pub(crate) mod relay;
 mod rules;
 mod stream;
 pub mod suspicion;
@@ -98,8 +98,8 @@ impl Swim {
         &mut self.streams
     }
 
-    /// Handles one message of a packet from `from`; Serf's messages are not for this layer.
-    pub(crate) fn on_message(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, message: Message) {
+    /// Handles one message of a packet; `from` is where an answer to it goes. Serf's messages are not for this layer.
+    pub(crate) fn on_message(&mut self, ctx: &mut Ctx<'_>, from: To, message: Message) {
         match message {
             Message::Ping(ping) => self.on_ping(ctx, from, &ping),
             Message::IndirectPing(ask) => self.on_indirect_ping(ctx, from, &ask),
@@ -164,7 +164,7 @@ impl Swim {
         };
         let alone = !ctx.table.live().iter().any(|&slot| slot != me && is_alive(ctx, slot));
         for slot in targets {
-            let Some(to) = ctx.table.find(slot).map(|member| member.identity.addr.socket_addr()) else { continue };
+            let Some(to) = ctx.to_slot(slot) else { continue };
             let counts = alone || is_alive(ctx, slot);
             if !ctx.send_gossip(to, counts) {
                 break;

@@ -16,8 +16,8 @@ use crate::swim::Swim;
 use crate::swim::rules::Source;
 use crate::time::{Time, scaled};
 use crate::timers::TimerKind;
-use crate::types::{GossipAddr, Incarnation, SeqNo, Slot};
-use crate::wire::{Accused, Ack, IndirectPing, Message, Ping, SwimState};
+use crate::types::{Incarnation, SeqNo, Slot};
+use crate::wire::{Accused, Ack, IndirectPing, Message, Ping, ReplyTo, SwimState};
 
 /// The prober: at most one probe runs at a time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ impl Swim {
         let timeout =
             if swim.lifeguard.scale_timeout { self.awareness.scale(swim.probe_timeout) } else { swim.probe_timeout };
         let deadline = ctx.now + self.awareness.scale(swim.probe_interval);
-        let to = identity.addr.socket_addr();
+        let Some(to) = ctx.to_slot(slot) else { return };
         let ping = Message::Ping(Ping { seq, node: identity.name.clone(), source: source(ctx) });
         ctx.arm(TimerKind::ProbeTimeout, ctx.now + timeout);
         ctx.arm(TimerKind::ProbeDeadline, deadline);
@@ -162,13 +162,14 @@ impl Swim {
         });
         let mut nacks_expected: u32 = 0;
         for helper in helpers {
-            let Some(helper) = ctx.table.find(helper).map(|member| Arc::clone(&member.identity)) else { continue };
-            let nack = helper.versions.protocol_max() >= 4;
+            let Some(to) = ctx.to_slot(helper) else { continue };
+            let versions = ctx.table.find(helper).map(|member| member.identity.versions);
+            let nack = versions.is_some_and(|versions| versions.protocol_max() >= 4);
             if nack && nack_in_time(&ctx.config.swim, ctx.now, deadline) {
                 nacks_expected = nacks_expected.saturating_add(1);
             }
             let ask = IndirectPing { seq, node: name.clone(), target: addr, nack, source: source(ctx) };
-            ctx.send(Activity::Probe, helper.addr.socket_addr(), &[Message::IndirectPing(ask)], true);
+            ctx.send(Activity::Probe, to, &[Message::IndirectPing(ask)], true);
         }
         let stream_ping = ctx.config.swim.stream_ping && run.identity.versions.protocol_max() >= 3;
         run.stage = Stage::Indirect { nacks_expected, nacks: 0 };
@@ -236,8 +237,8 @@ impl Swim {
 }
 
 /// Where the answer must go; nothing where that is the packet's own source.
-pub(super) const fn source(ctx: &Ctx<'_>) -> Option<GossipAddr> {
-    if ctx.config.sends_from_advertise { None } else { Some(ctx.config.advertise) }
+pub(super) fn source(ctx: &Ctx<'_>) -> Option<ReplyTo> {
+    (!ctx.config.sends_from_advertise).then(|| ReplyTo { addr: ctx.config.advertise, node: ctx.config.name.clone() })
 }
 
 /// How long a helper waits before its nack (U-01).

@@ -1,19 +1,20 @@
 //! Push/pull: two members exchange everything they know (protocol.md 1.10).
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use crate::command::ExchangeError;
+use crate::config::Wire;
 use crate::ctx::Ctx;
 use crate::log::Log;
 use crate::rng::Purpose;
 use crate::scale;
+use crate::serf::tags::shows_native;
 use crate::swim::rules::{Source, alive_of};
 use crate::swim::{Exchange, ExchangeKind, Swim};
 use crate::timers::TimerKind;
 use crate::types::Name;
-use crate::wire::{Accused, NodeState, SwimState};
+use crate::wire::{Accused, Alive, Encoding, NodeState, PushPull, SwimState, WireError};
 
 impl Swim {
     pub(super) fn push_pull_interval(&self, ctx: &Ctx<'_>) -> Duration {
@@ -30,17 +31,27 @@ impl Swim {
             Some(member) => {
                 let to = member.identity.addr.socket_addr();
                 let name = member.name().clone();
+                let encoding = ctx.spoken();
                 ctx.log(Log::PushPullStart(name, to));
-                self.streams.open_exchange(ctx, Exchange { kind: ExchangeKind::Periodic, to });
+                self.streams.open_exchange(ctx, Exchange { kind: ExchangeKind::Periodic, to, encoding });
             }
             None => self.rearm_push_pull(ctx),
         }
     }
 
-    /// The periodic exchange is over.
-    pub(crate) fn on_periodic_end(&mut self, ctx: &mut Ctx<'_>, to: SocketAddr, result: &Result<(), ExchangeError>) {
+    /// The periodic exchange is over. A native one that has failed is repeated once in memberlist's encoding: the agent
+    /// there may be another one by now.
+    pub(crate) fn on_periodic_end(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        exchange: Exchange,
+        result: &Result<(), ExchangeError>,
+    ) {
+        if result.is_err() && exchange.encoding != ctx.opening() {
+            return self.streams.open_exchange(ctx, Exchange { encoding: ctx.opening(), ..exchange });
+        }
         if let Err(error) = result {
-            ctx.log(Log::PushPullFailed(to, alloc::format!("{error}")));
+            ctx.log(Log::PushPullFailed(exchange.to, alloc::format!("{error}")));
         }
         self.rearm_push_pull(ctx);
     }
@@ -73,24 +84,36 @@ impl Swim {
         nodes
     }
 
-    /// Takes a peer's view in. Its own entry comes first: a peer whose versions do not fit is refused, another such
-    /// entry is skipped (U-14).
+    /// Takes a peer's view in. A peer whose own versions do not fit is refused, another such entry is skipped (U-14).
     ///
     /// # Errors
-    /// The peer's own versions do not fit ours.
-    pub(crate) fn merge(&mut self, ctx: &mut Ctx<'_>, nodes: Vec<NodeState>) -> Result<(), ExchangeError> {
-        let Some(peer) = nodes.first().map(|node| node.alive.clone()) else {
-            return Err(ExchangeError::Wire(crate::wire::WireError::Malformed));
-        };
-        if !ctx.config.versions.accepts(peer.versions) || !peer.versions.accepts(ctx.config.versions) {
-            return Err(ExchangeError::Incompatible { node: peer.node });
+    /// The peer's own versions do not fit ours, or it does not speak what the configuration asks for.
+    pub(crate) fn merge(
+        &mut self,
+        ctx: &mut Ctx<'_>,
+        speaker: Option<&Alive>,
+        nodes: Vec<NodeState>,
+    ) -> Result<(), ExchangeError> {
+        let versions = ctx.config.versions;
+        if let Some(peer) = speaker
+            && (!versions.accepts(peer.versions) || !peer.versions.accepts(versions))
+        {
+            return Err(ExchangeError::Incompatible { node: peer.node.clone() });
         }
-        for node in nodes {
-            if node.state == SwimState::Alive && !ctx.config.versions.accepts(node.alive.versions) {
-                ctx.log(Log::Incompatible(node.alive.node));
+        // Who can be a member of a cluster with such members cannot be one of ours.
+        let is_stranger = |node: &NodeState| node.state == SwimState::Alive && !shows_native(&node.alive.meta);
+        if ctx.config.wire == Wire::Native && nodes.iter().any(is_stranger) {
+            return Err(ExchangeError::Wire(WireError::NotSpoken(Encoding::Memberlist)));
+        }
+        // Of whom we do not know who it is the word counts as ours, as upstream has it.
+        let accuser = speaker.map_or_else(|| ctx.config.name.clone(), |peer| peer.node.clone());
+        for NodeState { mut alive, state } in nodes {
+            if state == SwimState::Alive && !versions.accepts(alive.versions) {
+                ctx.log(Log::Incompatible(alive.node));
                 continue;
             }
-            self.merge_node(ctx, &peer.node, node);
+            alive.addr = alive.addr.with_port_or(ctx.config.advertise.port());
+            self.merge_node(ctx, &accuser, NodeState { alive, state });
         }
         Ok(())
     }
@@ -108,4 +131,22 @@ impl Swim {
             }
         }
     }
+}
+
+/// Who speaks in a push/pull: in the native encoding the first member, in memberlist's the only one that is alive, or the
+/// only one at the peer's address; `None`: that is not clear. `port`: whether the peer's port is the one of its gossip.
+pub(crate) fn speaker(state: &PushPull, encoding: Encoding, peer: core::net::SocketAddr, port: bool) -> Option<Alive> {
+    if encoding == Encoding::Native {
+        return state.nodes.first().map(|node| node.alive.clone());
+    }
+    let is_there = |alive: &Alive| {
+        let addr = alive.addr.socket_addr();
+        addr.ip() == peer.ip() && (!port || addr.port() == peer.port())
+    };
+    let alive = || state.nodes.iter().filter(|node| node.state == SwimState::Alive).map(|node| &node.alive);
+    only(alive()).or_else(|| only(alive().filter(|alive| is_there(alive)))).cloned()
+}
+
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    items.next().filter(|_| items.next().is_none())
 }

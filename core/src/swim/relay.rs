@@ -1,42 +1,39 @@
 //! The answering side of probes: acks, pings on behalf of others, nacks (protocol.md 1.4).
 
-use core::net::SocketAddr;
-
 use serde::{Deserialize, Serialize};
 
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, To};
 use crate::io::Activity;
 use crate::limits;
 use crate::swim::Swim;
 use crate::swim::probe::{nack_delay, source};
 use crate::timers::TimerKind;
-use crate::types::{GossipAddr, SeqNo};
-use crate::wire::{Ack, IndirectPing, Message, Ping};
+use crate::types::SeqNo;
+use crate::wire::{Ack, IndirectPing, Message, Ping, ReplyTo};
 
 /// A ping on behalf of another member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Relay {
     /// The originator's number.
     seq: SeqNo,
-    #[serde(with = "crate::types::socket_addr")]
-    originator: SocketAddr,
+    originator: To,
 }
 
 impl Swim {
-    /// A ping for another name is not answered: the address may have changed hands.
-    pub(super) fn on_ping(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, ping: &Ping) {
-        if ping.node == ctx.config.name {
-            let to = ping.source.as_ref().map_or(from, GossipAddr::socket_addr);
+    /// A ping for another name is not answered: the address may have changed hands. One for nobody is for everybody.
+    pub(super) fn on_ping(&mut self, ctx: &mut Ctx<'_>, from: To, ping: &Ping) {
+        if is_for_us(ctx, ping) {
+            let to = answer_to(from, ping.source.as_ref());
             let ack = Message::Ack(Ack { seq: ping.seq, coordinate: ctx.coordinate() });
             ctx.send(Activity::Receiver, to, &[ack], true);
         }
     }
 
-    pub(super) fn on_indirect_ping(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr, ask: &IndirectPing) {
+    pub(super) fn on_indirect_ping(&mut self, ctx: &mut Ctx<'_>, from: To, ask: &IndirectPing) {
         if self.relays.len() >= limits::RELAYS_MAX {
             return ctx.dropped("pings for others", limits::RELAYS_MAX, 1);
         }
-        let originator = ask.source.as_ref().map_or(from, GossipAddr::socket_addr);
+        let originator = answer_to(from, ask.source.as_ref());
         let seq = self.next_seq();
         self.relays.insert(seq, Relay { seq: ask.seq, originator });
         if ask.nack {
@@ -46,7 +43,8 @@ impl Swim {
         ctx.arm(TimerKind::RelayEnd(seq), ctx.now + ctx.config.swim.probe_interval);
         let ping = Ping { seq, node: ask.node.clone(), source: source(ctx) };
         // Nothing is piggybacked: who is asked about may be gone, and what is sent to it would be lost.
-        ctx.send(Activity::Receiver, ask.target.socket_addr(), &[Message::Ping(ping)], false);
+        let to = ctx.to_named(&ask.node, ask.target.with_port_or(ctx.config.advertise.port()));
+        ctx.send(Activity::Receiver, to, &[Message::Ping(ping)], false);
     }
 
     /// Passes an ack on, without its payload, if we pinged for somebody.
@@ -69,4 +67,14 @@ impl Swim {
         self.relays.remove(&seq);
         ctx.timers.disarm(TimerKind::RelayNack(seq));
     }
+}
+
+/// Whether a ping is for us.
+pub(crate) fn is_for_us(ctx: &Ctx<'_>, ping: &Ping) -> bool {
+    ping.node == ctx.config.name || ping.node.as_bytes().is_empty()
+}
+
+/// Where an answer goes: where the question says, else where it came from.
+fn answer_to(from: To, source: Option<&ReplyTo>) -> To {
+    source.map_or(from, |source| To { addr: source.addr.socket_addr(), ..from })
 }

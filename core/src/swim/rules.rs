@@ -1,14 +1,13 @@
 //! The transition table: what alive, suspect and dead messages do (protocol.md 1.7 as changed by 3.2).
 
-use alloc::sync::Arc;
-
 use crate::broadcasts::Waiter;
-use crate::config::Lifeguard;
+use crate::config::{Lifeguard, Wire};
 use crate::ctx::{Ctx, Rumour, RumourKind};
 use crate::identity::Identity;
 use crate::limits;
 use crate::log::{Accusation, Log};
 use crate::scale::suspicion_min;
+use crate::serf::tags::shows_native;
 use crate::swim::member::Member;
 use crate::swim::suspicion::Suspicion;
 use crate::swim::{Swim, SwimEvent};
@@ -42,9 +41,7 @@ impl Swim {
         self.persist_incarnation(ctx);
         let me = ctx.table.me();
         let identity = ctx.config.interner.share(Identity { meta, ..(*ctx.table.own().identity).clone() });
-        if let Some(own) = ctx.table.find_mut(me) {
-            own.identity = identity;
-        }
+        ctx.table.set_identity(me, identity);
         self.events.push(SwimEvent::Update(me));
         self.speak_for_self(ctx, Some(waiter));
     }
@@ -60,6 +57,9 @@ impl Swim {
             && let Err(error) = alive.node.check()
         {
             return ctx.log(Log::BadName(error));
+        }
+        if ctx.config.wire == Wire::Native && !about_me && !shows_native(&alive.meta) {
+            return ctx.log(Log::NotNative(alive.node));
         }
         match slot.and_then(|slot| ctx.table.find(slot).map(|member| (slot, member.state()))) {
             None => self.on_alive_unknown(ctx, alive),
@@ -121,11 +121,9 @@ impl Swim {
         let Some(member) = ctx.table.find_mut(slot) else { return };
         let before = member.state();
         let changed = member.identity.meta != identity.meta;
-        if !Arc::ptr_eq(&member.identity, &identity) {
-            member.identity = identity;
-        }
         member.incarnation = alive.incarnation;
         member.accused_at = None;
+        ctx.table.set_identity(slot, identity);
         self.end_suspicion(ctx, slot);
         if before != Some(SwimState::Alive) {
             ctx.table.set_state(slot, Some(SwimState::Alive), ctx.now);

@@ -1,5 +1,6 @@
 //! Streams: reassembly, bounds, deadlines, and which exchange each one carries (gossip-wire.md 2).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -7,6 +8,7 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::command::ExchangeError;
+use crate::config::Wire;
 use crate::ctx::Ctx;
 use crate::io::{Activity, Output, StreamAction, StreamError, StreamEvent, StreamId};
 use crate::limits;
@@ -14,7 +16,8 @@ use crate::log::Log;
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
 use crate::types::SeqNo;
-use crate::wire::{Ping, PushPull, StreamMessage, WireError, native};
+use crate::wire::memberlist::Progress;
+use crate::wire::{Encoding, Ping, PushPull, StreamMessage, WireError, open_stream, seal_stream, stream_encoding};
 
 /// Every open stream of a node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -33,7 +36,10 @@ struct Stream {
     peer: SocketAddr,
     role: Role,
     connected: bool,
+    /// What is spoken on it; of one that a peer has opened its first bytes say it.
+    encoding: Encoding,
     received: Vec<u8>,
+    progress: Progress,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -52,6 +58,14 @@ pub(crate) struct Exchange {
     pub(crate) kind: ExchangeKind,
     #[serde(with = "crate::types::socket_addr")]
     pub(crate) to: SocketAddr,
+    pub(crate) encoding: Encoding,
+}
+
+impl Exchange {
+    /// An exchange with somebody of whom nothing sure is known.
+    pub(crate) const fn opening(ctx: &Ctx<'_>, kind: ExchangeKind, to: SocketAddr) -> Self {
+        Self { kind, to, encoding: ctx.opening() }
+    }
 }
 
 /// What a push/pull is for.
@@ -86,9 +100,11 @@ pub(crate) enum StreamStep {
     /// The stream is connected and waits for our state.
     SendState(StreamId, Exchange),
     /// A peer sent its state and waits for ours.
-    AnswerState(StreamId, SocketAddr, PushPull),
+    AnswerState(StreamId, SocketAddr, Encoding, PushPull),
     /// The peer answered with its state.
     State(Exchange, PushPull),
+    /// A peer sent a message of the layer above.
+    User(SocketAddr, Box<[u8]>),
 }
 
 impl Streams {
@@ -120,7 +136,11 @@ impl Streams {
         self.opened = self.opened.saturating_add(1);
         let id = StreamId(self.opened.saturating_mul(2));
         let activity = role.activity();
-        self.open.insert(id, Stream { peer: to, role, connected: false, received: Vec::new() });
+        let encoding = match &role {
+            Role::Exchange(exchange) => exchange.encoding,
+            Role::Inbound | Role::Ping(_) => ctx.opening(),
+        };
+        self.open.insert(id, Stream { connected: false, ..Stream::new(to, role, encoding) });
         ctx.arm(TimerKind::Stream(id), deadline);
         ctx.out.push(Output::Stream { activity, id, action: StreamAction::Connect(to) });
         Some(id)
@@ -146,7 +166,7 @@ impl Streams {
             return;
         }
         ctx.log(Log::StreamFrom(from));
-        self.open.insert(id, Stream { peer: from, role: Role::Inbound, connected: true, received: Vec::new() });
+        self.open.insert(id, Stream::new(from, Role::Inbound, Encoding::default()));
         ctx.arm(TimerKind::Stream(id), ctx.now + ctx.config.swim.stream_timeout);
     }
 
@@ -157,8 +177,8 @@ impl Streams {
             Role::Inbound => StreamStep::Done,
             Role::Exchange(exchange) => StreamStep::SendState(id, *exchange),
             Role::Ping(ping) => {
-                let message = StreamMessage::Ping(ping.clone());
-                write(ctx, Activity::Probe, id, &message);
+                let (message, encoding) = (StreamMessage::Ping(ping.clone()), stream.encoding);
+                write(ctx, Activity::Probe, id, encoding, &message);
                 StreamStep::Done
             }
         }
@@ -174,9 +194,16 @@ impl Streams {
         stream.received.extend_from_slice(bytes);
         self.held = self.held.saturating_add(bytes.len());
         self.shed(ctx);
-        let Some(stream) = self.open.get(&id) else { return StreamStep::Done };
+        let Some(stream) = self.open.get_mut(&id) else { return StreamStep::Done };
         let theirs = matches!(stream.role, Role::Inbound);
-        match native::open_stream(&stream.received, ctx.envelope(), theirs) {
+        if let Some(encoding) = stream_encoding(&stream.received, theirs) {
+            stream.encoding = encoding;
+            if encoding == Encoding::Native && ctx.config.wire == Wire::Memberlist {
+                self.reject(ctx, id, WireError::NotSpoken(encoding));
+                return StreamStep::Done;
+            }
+        }
+        match open_stream(&stream.received, ctx.envelope(), theirs, &mut stream.progress) {
             Ok(None) => StreamStep::Done,
             Ok(Some(message)) => self.on_message(ctx, id, message),
             Err(error) => {
@@ -190,10 +217,14 @@ impl Streams {
         let Some(stream) = self.open.get_mut(&id) else { return StreamStep::Done };
         self.held = self.held.saturating_sub(stream.received.len());
         stream.received = Vec::new();
-        let peer = stream.peer;
+        let (peer, encoding) = (stream.peer, stream.encoding);
         match (&stream.role, message) {
             (Role::Inbound, StreamMessage::Ping(ping)) => StreamStep::Ping(id, ping),
-            (Role::Inbound, StreamMessage::PushPull(state)) => StreamStep::AnswerState(id, peer, state),
+            (Role::Inbound, StreamMessage::PushPull(state)) => StreamStep::AnswerState(id, peer, encoding, state),
+            (Role::Inbound, StreamMessage::User(message)) => {
+                self.close(ctx, id, StreamAction::Finish);
+                StreamStep::User(peer, message)
+            }
             (Role::Ping(ping), StreamMessage::Ack(seq)) if ping.seq == seq => {
                 self.abort(ctx, id);
                 StreamStep::Ack(seq)
@@ -209,7 +240,11 @@ impl Streams {
             }
             (
                 Role::Inbound | Role::Ping(_) | Role::Exchange(_),
-                StreamMessage::Ping(_) | StreamMessage::Ack(_) | StreamMessage::PushPull(_) | StreamMessage::Error(_),
+                StreamMessage::Ping(_)
+                | StreamMessage::Ack(_)
+                | StreamMessage::PushPull(_)
+                | StreamMessage::Error(_)
+                | StreamMessage::User(_),
             ) => {
                 self.reject(ctx, id, WireError::Unexpected);
                 StreamStep::Done
@@ -220,14 +255,14 @@ impl Streams {
     /// Sends our state on an exchange of ours.
     pub(crate) fn send(&mut self, ctx: &mut Ctx<'_>, id: StreamId, message: &StreamMessage) {
         if let Some(stream) = self.open.get(&id) {
-            write(ctx, stream.role.activity(), id, message);
+            write(ctx, stream.role.activity(), id, stream.encoding, message);
         }
     }
 
     /// Sends the one answer of an inbound stream and closes it.
     pub(crate) fn answer(&mut self, ctx: &mut Ctx<'_>, id: StreamId, message: &StreamMessage) {
-        if self.open.contains_key(&id) {
-            write(ctx, Activity::Stream, id, message);
+        if let Some(stream) = self.open.get(&id) {
+            write(ctx, Activity::Stream, id, stream.encoding, message);
             self.close(ctx, id, StreamAction::Finish);
         }
     }
@@ -263,10 +298,12 @@ impl Streams {
     /// The driver says that the stream is gone, or that the peer sends no more.
     fn fail(&mut self, ctx: &mut Ctx<'_>, id: StreamId, error: StreamError) {
         let Some(stream) = self.open.get(&id) else { return };
-        let reason = if stream.connected {
-            ExchangeError::Stream(error)
-        } else {
+        let reason = if !stream.connected {
             ExchangeError::Dial { to: stream.peer, error }
+        } else if ctx.config.wire == Wire::Native {
+            ExchangeError::Unread(error)
+        } else {
+            ExchangeError::Stream(error)
         };
         // After `Closed` our side is still open; after `Failed` there is nothing left to close.
         let action = (error == StreamError::Closed).then_some(StreamAction::Abort);
@@ -277,7 +314,10 @@ impl Streams {
     fn reject(&mut self, ctx: &mut Ctx<'_>, id: StreamId, error: WireError) {
         let Some(stream) = self.open.get(&id) else { return };
         ctx.log(Log::StreamRejected(stream.peer, error.clone()));
-        if matches!(stream.role, Role::Inbound) {
+        if matches!(error, WireError::Magic(_) | WireError::Label { .. }) {
+            // Who is no agent of this cluster gets no answer (gossip-wire.md 2).
+            self.end(ctx, id, ExchangeError::Wire(error), Some(StreamAction::Abort));
+        } else if matches!(stream.role, Role::Inbound) {
             let text = alloc::format!("{error}");
             self.answer(ctx, id, &StreamMessage::Error(text));
         } else {
@@ -342,6 +382,12 @@ impl Streams {
     }
 }
 
+impl Stream {
+    const fn new(peer: SocketAddr, role: Role, encoding: Encoding) -> Self {
+        Self { peer, role, connected: true, encoding, received: Vec::new(), progress: Progress::NEW }
+    }
+}
+
 impl Role {
     const fn activity(&self) -> Activity {
         match self {
@@ -356,8 +402,8 @@ impl Role {
 }
 
 /// Writes one whole frame. The dialling side is the one whose number is even.
-fn write(ctx: &mut Ctx<'_>, activity: Activity, id: StreamId, message: &StreamMessage) {
+fn write(ctx: &mut Ctx<'_>, activity: Activity, id: StreamId, encoding: Encoding, message: &StreamMessage) {
     let nonce = ctx.nonce();
-    let frame = native::seal_stream(message, ctx.envelope(), nonce, id.is_ours());
+    let frame = seal_stream(encoding, message, ctx.envelope(), nonce, id.is_ours(), ctx.config.compress);
     ctx.out.push(Output::Stream { activity, id, action: StreamAction::Write(frame) });
 }

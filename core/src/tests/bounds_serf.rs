@@ -17,10 +17,11 @@ use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::msgpack::{Dialect, Writer};
+use crate::serf::tags;
 use crate::tests::bounds::{drops, works_on};
-use crate::tests::harness::{Lone, addr, alive, name};
+use crate::tests::harness::{Lone, addr, alive, name, signed};
 use crate::types::{GossipAddr, Meta, QueryId, Tags};
-use crate::wire::{Alive, Envelope, Filter, Message, Query, QueryResponse, SerfMessage, UserEvent, native};
+use crate::wire::{Alive, Envelope, Filter, Message, Query, QueryResponse, SerfMessage, UserEvent, memberlist, native};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Far beyond every test.
@@ -143,11 +144,21 @@ fn full_queues_of_events_and_queries_are_said_and_keep_their_bounds() {
     }
 }
 
-/// The bytes of a message as it is gossiped.
+/// The bytes of a message in the encoding on which all lengths are measured.
 fn encoded_len(message: &Message) -> usize {
     let mut bytes = Vec::new();
-    native::encode(message, &mut bytes);
+    memberlist::encode(message, &mut bytes);
     bytes.len()
+}
+
+/// The longest metadata that is accepted.
+fn long_meta() -> Meta {
+    let value = vec![7; limits::META_BYTES_ACCEPTED - 10];
+    let tags = tags::encode(&Tags::from([(b"k".to_vec(), value)]));
+    let signed = signed(&Tags::new());
+    let meta = [tags.as_bytes(), &signed.as_bytes()[2..]].concat();
+    assert!(meta.len() <= limits::META_BYTES_ACCEPTED, "{} bytes", meta.len());
+    Meta::new(meta)
 }
 
 #[test]
@@ -159,8 +170,8 @@ fn a_message_that_no_packet_has_room_for_is_not_queued_and_holds_nobody_up() {
     lone.out.clear();
     let keyring = Keyring::default();
     let most = limits::PACKET_BYTES
-        - native::packet_overhead(Envelope { keyring: &keyring, label: &[] })
-        - native::PART_OVERHEAD;
+        - memberlist::packet_overhead(Envelope { keyring: &keyring, label: &[] })
+        - memberlist::PART_OVERHEAD;
     let payload = most - encoded_len(&event(1, 10, 1_000)) + 1_000;
     let fits = event(1, 99, payload);
     // More than a search for a message that fits passes over.
@@ -172,7 +183,7 @@ fn a_message_that_no_packet_has_room_for_is_not_queued_and_holds_nobody_up() {
     assert_eq!((drops(&lone, "length of a gossiped message"), refused), (1, too_long.len() as u64));
     lone.hear(1, core::slice::from_ref(&fits));
     assert!(lone.gossips(&fits));
-    let alive = Message::Alive(Alive { meta: Meta::new(vec![7; limits::META_BYTES_ACCEPTED]), ..alive(2, 1) });
+    let alive = Message::Alive(Alive { meta: long_meta(), ..alive(2, 1) });
     lone.hear(1, core::slice::from_ref(&alive));
     assert!(lone.belief(2).is_some() && !lone.gossips(&alive));
     assert_eq!(lone.node.stats().dropped - refused, 1);

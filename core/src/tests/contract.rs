@@ -99,7 +99,7 @@ fn a_lone_idle_node_wants_no_waking() {
 fn junk_is_counted_and_logged_once_a_second() {
     let mut lone = Lone::new(|_| ());
     for step in 0..500_u64 {
-        let junk: Vec<u8> = (0..step % 97).map(|byte| (byte * step % 251) as u8).collect();
+        let junk: Vec<u8> = (0..step % 97).map(|byte| (byte * step % 251) as u8 | 0x20).collect();
         lone.give(Stimulus::Datagram { from: addr(1), bytes: &junk });
         lone.now = lone.now + Duration::from_millis(5);
     }

@@ -204,6 +204,7 @@ fn u35_who_is_joined_while_it_joins_still_hears_the_past_of_those_who_join_it() 
             }],
             ..crate::wire::SerfState::default()
         },
+        unreadable: 0,
     };
     let keyring = crate::keyring::Keyring::default();
     let envelope = crate::wire::Envelope { keyring: &keyring, label: &[] };

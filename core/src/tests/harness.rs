@@ -9,7 +9,7 @@ use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use crate::command::{Command, Reply};
-use crate::config::{Config, Profile};
+use crate::config::{Config, Profile, Wire};
 use crate::event::{Event, QueryKey, Status};
 use crate::io::{
     Input, Output, Persist, PersistId, RequestId, Saved, Stimulus, StreamAction, StreamError, StreamEvent, StreamId,
@@ -18,9 +18,10 @@ use crate::keyring::Keyring;
 use crate::log::Log;
 use crate::node::{MemberView, Node};
 use crate::rng::Seed;
+use crate::serf::tags::encode_for;
 use crate::time::Time;
-use crate::types::{GossipAddr, Incarnation, Meta, Name, Versions};
-use crate::wire::{Accused, Alive, Envelope, Message, SwimState, native};
+use crate::types::{GossipAddr, Incarnation, Meta, Name, Tags, Versions};
+use crate::wire::{Accused, Alive, Envelope, Message, ReplyTo, SwimState, native};
 
 /// The address of the node with that number.
 pub(super) fn addr(number: usize) -> SocketAddr {
@@ -33,9 +34,13 @@ pub(super) fn name(number: usize) -> Name {
     Name::from(format!("n{number}").as_str())
 }
 
-/// The configuration of the node with that number.
+/// The configuration of the node with that number, which speaks the native encoding alone.
 pub(super) fn config(number: usize, profile: Profile) -> Config {
-    Config { simulation: true, ..Config::new(name(number), GossipAddr::from(addr(number)), profile) }
+    Config {
+        simulation: true,
+        wire: Wire::Native,
+        ..Config::new(name(number), GossipAddr::from(addr(number)), profile)
+    }
 }
 
 /// Packs messages into a packet as a peer without keys would.
@@ -67,9 +72,19 @@ pub(super) fn alive(number: usize, incarnation: u32) -> Alive {
         node: name(number),
         incarnation: Incarnation(incarnation),
         addr: GossipAddr::from(addr(number)),
-        meta: Meta::default(),
+        meta: signed(&Tags::new()),
         versions: Versions::CURRENT,
     }
+}
+
+/// Where the node with that number wants an answer.
+pub(super) fn reply_to(number: usize) -> ReplyTo {
+    ReplyTo { addr: GossipAddr::from(addr(number)), node: name(number) }
+}
+
+/// Metadata with the sign of those who understand the native encoding.
+pub(super) fn signed(tags: &Tags) -> Meta {
+    encode_for(tags, &config(0, Profile::Lan)).expect("short tags")
 }
 
 /// An accusation of `node` by `from`.

@@ -18,7 +18,7 @@ use crate::wire::native::{
 };
 use crate::wire::{
     Accused, Ack, Alive, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull,
-    Query, QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, WireError,
+    Query, QueryResponse, Relay, ReplyTo, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, WireError,
 };
 
 const NONCE: [u8; 12] = *b"twelve bytes";
@@ -71,7 +71,8 @@ fn messages() -> Vec<(&'static str, Message)> {
     vec![
         ("ping", Message::Ping(Ping { seq: SeqNo(1), node: "bravo".into(), source: None })),
         ("ping-source", {
-            let source = Some(addr(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 1]));
+            let addr = addr(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 0, 0, 1]);
+            let source = Some(ReplyTo { addr, node: "alpha".into() });
             Message::Ping(Ping { seq: SeqNo(200), node: "bravo".into(), source })
         }),
         (
@@ -122,6 +123,7 @@ fn push_pull() -> StreamMessage {
                 events: vec![Fired { name: Box::from(*b"deploy"), payload: Box::from(*b"now") }],
             }],
         },
+        unreadable: 0,
     })
 }
 
@@ -250,8 +252,8 @@ impl Draw {
         GossipAddr::from_bytes(&self.bytes(len, len), u16::from_le_bytes([port[0], port[1]])).expect("4 or 16")
     }
 
-    fn source(&mut self) -> Option<GossipAddr> {
-        self.coin().then(|| self.addr())
+    fn source(&mut self) -> Option<ReplyTo> {
+        self.coin().then(|| ReplyTo { addr: self.addr(), node: self.name() })
     }
 
     fn alive(&mut self) -> Alive {
@@ -363,7 +365,7 @@ impl Draw {
             left: (0..self.next() % 5).map(|_| self.name()).collect(),
             events: self.events(),
         };
-        StreamMessage::PushPull(PushPull { join: self.coin(), nodes, serf })
+        StreamMessage::PushPull(PushPull { join: self.coin(), nodes, serf, unreadable: 0 })
     }
 }
 

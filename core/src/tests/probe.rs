@@ -6,7 +6,7 @@ use crate::config::{Lifeguard, NackTiming};
 use crate::coordinate::Coordinate;
 use crate::io::{Activity, Output, Stimulus, StreamAction};
 use crate::log::Log;
-use crate::tests::harness::{Lone, accused, addr, alive, name};
+use crate::tests::harness::{Lone, accused, addr, alive, name, reply_to};
 use crate::types::{GossipAddr, SeqNo};
 use crate::wire::{Ack, IndirectPing, Message, Ping, SwimState};
 
@@ -175,7 +175,7 @@ fn a_ping_for_another_name_is_not_answered() {
     let mut lone = Lone::new(|_| ());
     lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(5), node: name(9), source: None })]);
     assert!(lone.sent().is_empty());
-    lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(5), node: name(0), source: Some(GossipAddr::from(addr(3))) })]);
+    lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(5), node: name(0), source: Some(reply_to(3)) })]);
     let ack = Message::Ack(Ack { seq: SeqNo(5), coordinate: Some(Coordinate::start()) });
     assert_eq!(lone.sent().first(), Some(&(addr(3), ack)), "to the stated source");
 }

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::Config;
 use crate::command::{Command, KeyRequest, Question};
-use crate::config::{Coalesce, Profile, RetryJoin, SnapshotConfig};
+use crate::config::{Coalesce, Profile, RetryJoin, SnapshotConfig, Wire};
 use crate::coordinate::Coordinate;
 use crate::event::{Event, QueryKey};
 use crate::io::{
@@ -22,12 +22,13 @@ use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
 use crate::node::Node;
 use crate::rng::{Purpose, Rng, Seed};
-use crate::tests::harness::{accused, addr, alive, config, name, show};
+use crate::tests::harness::{accused, addr, alive, config, name, reply_to, show};
 use crate::time::Time;
 use crate::types::{GossipAddr, JoinTarget, Meta, QueryId, SeqNo, Tags, Versions};
+use crate::wire::memberlist::PacketForm;
 use crate::wire::{
-    Ack, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
-    QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, native,
+    Ack, Encoding, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
+    QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, seal_stream,
 };
 
 const SEEDS: u64 = 400;
@@ -119,6 +120,7 @@ fn configured(seed: u64) -> Config {
         config.label = b"label"[..].into();
         config.persist = true;
     }
+    config.wire = [Wire::Auto, Wire::Native, Wire::Auto, Wire::Memberlist][seed as usize % 4];
     if seed.is_multiple_of(7) {
         config.serf.retry_join = Some(RetryJoin {
             targets: ["one.example", "10.0.0.2"].map(JoinTarget::from).into(),
@@ -207,7 +209,7 @@ impl World {
 
     fn ping(&mut self) -> Ping {
         let node = if self.one_in(3) { self.below(NAMES) } else { 0 };
-        let source = self.one_in(2).then(|| GossipAddr::from(addr(self.below(NAMES))));
+        let source = self.one_in(2).then(|| reply_to(self.below(NAMES)));
         Ping { seq: SeqNo(self.small()), node: name(node), source }
     }
 
@@ -308,7 +310,7 @@ impl World {
             })
             .collect();
         let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left, events };
-        PushPull { join: self.one_in(2), nodes, serf }
+        PushPull { join: self.one_in(2), nodes, serf, unreadable: 0 }
     }
 
     fn damage(&mut self, bytes: &mut [u8]) {
@@ -318,11 +320,16 @@ impl World {
         }
     }
 
+    fn encoding(&mut self) -> Encoding {
+        if self.one_in(2) { Encoding::Native } else { Encoding::Memberlist }
+    }
+
     fn datagram(&mut self) -> Given {
+        let encoding = self.encoding();
         let parts: Vec<Vec<u8>> = (0..=self.below(4))
             .map(|_| {
                 let mut bytes = Vec::new();
-                native::encode(&self.message(), &mut bytes);
+                encoding.encode(&self.message(), &mut bytes);
                 self.damage(&mut bytes);
                 bytes
             })
@@ -330,7 +337,8 @@ impl World {
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         let nonce = [self.small() as u8; 12];
         let envelope = Envelope { keyring: &self.keyring, label: &self.label };
-        let mut bytes = native::seal_packet(&parts, envelope, nonce);
+        let form = PacketForm { crc: nonce[0] % 2 == 0, compress: nonce[0] % 3 == 0 };
+        let mut bytes = encoding.seal_parts(parts.iter().copied(), envelope, nonce, form);
         self.damage(&mut bytes);
         Given::Datagram(addr(self.below(NAMES)), bytes)
     }
@@ -353,6 +361,7 @@ impl World {
             1 => Given::Stream(id, StreamEvent::Failed(StreamError::Reset)),
             2 | 3 => Given::Stream(id, StreamEvent::Connected),
             _ => {
+                let encoding = self.encoding();
                 let message = match self.below(6) {
                     0 => StreamMessage::Ping(self.ping()),
                     1 => StreamMessage::Ack(SeqNo(self.below(40) as u32)),
@@ -361,7 +370,7 @@ impl World {
                 };
                 let nonce = [self.small() as u8; 12];
                 let envelope = Envelope { keyring: &self.keyring, label: &self.label };
-                let mut bytes = native::seal_stream(&message, envelope, nonce, !id.is_ours());
+                let mut bytes = seal_stream(encoding, &message, envelope, nonce, !id.is_ours(), nonce[0] % 2 == 0);
                 self.damage(&mut bytes);
                 let end = if self.one_in(5) { self.below(bytes.len()) } else { bytes.len() };
                 Given::Bytes(id, bytes[..end].into())

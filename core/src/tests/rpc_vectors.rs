@@ -138,6 +138,7 @@ pub(super) fn request(command: &str, body: &Json) -> Option<Request> {
             tags: pairs(&body["Tags"]),
             status: bytes(&body["Status"]),
             name: bytes(&body["Name"]),
+            encodings: false,
         },
         "tags" => Request::Tags { tags: pairs(&body["Tags"]), delete: texts(&body["DeleteTags"]) },
         "stream" => Request::Stream { kind: bytes(&body["Type"]) },
@@ -184,6 +185,7 @@ fn member(json: &Json) -> Member {
         status: bytes(&json["Status"]),
         protocol: versions("Protocol"),
         delegate: versions("Delegate"),
+        encoding: None,
     }
 }
 

@@ -5,8 +5,8 @@ use core::time::Duration;
 use crate::command::Command;
 use crate::io::Saved;
 use crate::log::{Accusation, Log};
-use crate::tests::harness::{Lone, accused, addr, alive};
-use crate::types::{GossipAddr, Incarnation, Meta, Versions};
+use crate::tests::harness::{Lone, accused, addr, alive, signed};
+use crate::types::{GossipAddr, Incarnation, Tags, Versions};
 use crate::wire::{Alive, Message, SwimState};
 
 const STATES: [SwimState; 4] = [SwimState::Alive, SwimState::Suspect, SwimState::Dead, SwimState::Left];
@@ -35,7 +35,7 @@ fn elsewhere(incarnation: u32) -> Alive {
 }
 
 fn with_meta(message: Alive) -> Alive {
-    Alive { meta: Meta::new(*b"\xff\x80"), ..message }
+    Alive { meta: signed(&Tags::from([(b"role".to_vec(), b"db".to_vec())])), ..message }
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn alive_newer_about_dead_or_left_is_a_join() {
 #[test]
 fn alive_self_older_is_ignored() {
     let mut lone = Lone::saved(|_| (), Saved { incarnation: Some(Incarnation(4)), ..Saved::default() });
-    lone.hear(2, &[Message::Alive(with_meta(alive(0, 4)))]);
+    lone.hear(2, &[Message::Alive(alive(0, 4))]);
     assert_eq!(
         lone.belief(0),
         Some((SwimState::Alive, 5)),
@@ -177,21 +177,21 @@ fn alive_self_older_is_ignored() {
 #[test]
 fn alive_self_equal_and_the_same_is_ignored() {
     let mut lone = Lone::new(|_| ());
-    lone.hear(2, &[Message::Alive(with_meta(alive(0, 1)))]);
+    lone.hear(2, &[Message::Alive(alive(0, 1))]);
     assert_eq!(lone.belief(0), Some((SwimState::Alive, 1)));
     assert!(lone.logs().is_empty());
 }
 
 #[test]
 fn alive_self_equal_but_different_or_newer_is_refuted() {
-    for (message, want) in [(alive(0, 1), 2), (with_meta(alive(0, 3)), 4), (alive(0, 9), 10)] {
+    for (message, want) in [(with_meta(alive(0, 1)), 2), (alive(0, 3), 4), (with_meta(alive(0, 9)), 10)] {
         let mut lone = Lone::new(|_| ());
         lone.hear(2, &[Message::Alive(alive(2, 1))]);
         lone.hear(2, &[Message::Alive(message)]);
         assert_eq!(lone.belief(0), Some((SwimState::Alive, want)));
         assert!(lone.logs().contains(&Log::Refute(Accusation::Alive, alive(0, 1).node)));
         assert_eq!(lone.node.stats().health_score, 1, "who must refute trusts itself less");
-        assert!(lone.gossips(&Message::Alive(with_meta(alive(0, want)))));
+        assert!(lone.gossips(&Message::Alive(alive(0, want))));
     }
 }
 
@@ -200,7 +200,7 @@ fn alive_self_bootstrap_is_stored_and_passed_on() {
     let mut lone = Lone::new(|_| ());
     assert_eq!(lone.belief(0), Some((SwimState::Alive, 1)));
     lone.hear(2, &[Message::Alive(alive(2, 1))]);
-    assert!(lone.gossips(&Message::Alive(with_meta(alive(0, 1)))));
+    assert!(lone.gossips(&Message::Alive(alive(0, 1))));
 }
 
 #[test]

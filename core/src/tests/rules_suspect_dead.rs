@@ -7,13 +7,12 @@ use crate::log::{Accusation, Log};
 use crate::tests::harness::{Lone, accused, alive, name};
 use crate::tests::rules_alive::{knowing, knowing_with};
 use crate::timers::TimerKind;
-use crate::types::Meta;
-use crate::wire::{Alive, Message, SwimState};
+use crate::wire::{Message, SwimState};
 
 const STATES: [SwimState; 4] = [SwimState::Alive, SwimState::Suspect, SwimState::Dead, SwimState::Left];
 
 fn own_alive(incarnation: u32) -> Message {
-    Message::Alive(Alive { meta: Meta::new(*b"\xff\x80"), ..alive(0, incarnation) })
+    Message::Alive(alive(0, incarnation))
 }
 
 #[test]

@@ -10,8 +10,8 @@ use crate::config::{Coalesce, RetryJoin};
 use crate::event::Status;
 use crate::io::{Output, ResolveError, ResolveId, Stimulus, StreamAction, StreamError, StreamEvent, StreamId};
 use crate::lamport::LamportTime;
-use crate::tests::harness::{Cluster, Lone, accused, addr, alive, name};
-use crate::types::{Name, SeqNo};
+use crate::tests::harness::{Cluster, Lone, accused, addr, alive, name, signed};
+use crate::types::{Name, SeqNo, Tags};
 use crate::wire::{Alive, Intent, Message, Ping, SerfMessage, SwimState};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -381,7 +381,7 @@ fn what_was_said_last_is_not_said_again() {
 #[test]
 fn u29_a_join_before_an_update_in_one_window_is_not_lost() {
     let mut lone = Lone::new(coalescing);
-    let tagged = Alive { meta: crate::types::Meta::new(*b"\xff\x80"), ..alive(1, 2) };
+    let tagged = Alive { meta: signed(&Tags::from([(b"role".to_vec(), b"db".to_vec())])), ..alive(1, 2) };
     lone.hear(1, &[Message::Alive(alive(1, 1)), Message::Alive(tagged)]);
     lone.wait(2 * SECOND);
     assert_eq!(lone.events(), ["member-join n0,n1", "member-update n1"]);

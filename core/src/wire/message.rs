@@ -40,7 +40,16 @@ pub struct Ping {
     /// Whom the sender believes to be there: another node does not answer.
     pub node: Name,
     /// Where to answer; `None`: to the packet's source.
-    pub source: Option<GossipAddr>,
+    pub source: Option<ReplyTo>,
+}
+
+/// Where the answer to a ping is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyTo {
+    /// The address.
+    pub addr: GossipAddr,
+    /// Who is there; empty: not said.
+    pub node: Name,
 }
 
 /// Asks the receiver to ping `node` at `target`.
@@ -55,7 +64,7 @@ pub struct IndirectPing {
     /// Whether a nack is wanted.
     pub nack: bool,
     /// Where to answer; `None`: to the packet's source.
-    pub source: Option<GossipAddr>,
+    pub source: Option<ReplyTo>,
 }
 
 /// Answers a ping.
@@ -232,6 +241,8 @@ pub enum StreamMessage {
     PushPull(PushPull),
     /// Why the acceptor refuses.
     Error(String),
+    /// A message of the layer above; only programs over upstream's library send one on a stream (gossip-wire.md 2.3).
+    User(Box<[u8]>),
 }
 
 /// Everything that a node knows.
@@ -239,10 +250,12 @@ pub enum StreamMessage {
 pub struct PushPull {
     /// Whether the initiator joins.
     pub join: bool,
-    /// Every member that is not forgotten, the sender first.
+    /// Every member that is not forgotten. In the native encoding the sender stands first.
     pub nodes: Vec<NodeState>,
-    /// The state of the layer above.
+    /// The state of the layer above; the default: there is none.
     pub serf: SerfState,
+    /// How many members were beyond a bound and are left out; always 0 in what is sent.
+    pub unreadable: u32,
 }
 
 /// One member of a push/pull.

@@ -9,7 +9,7 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Accused, Ack, Alive, IndirectPing, Intent, Message, NodeState, Ping, PushPull, SerfMessage, SerfState,
+    Accused, Ack, Alive, IndirectPing, Intent, Message, NodeState, Ping, PushPull, ReplyTo, SerfMessage, SerfState,
     StreamMessage, SwimState, WireError,
 };
 use crate::coordinate::{self, Coordinate};
@@ -65,7 +65,8 @@ struct PingForm<'a> {
     seq: SeqNo,
     #[serde(borrow)]
     node: Bytes<'a>,
-    source: Option<GossipAddr>,
+    #[serde(borrow)]
+    source: Option<SourceForm<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,8 +76,12 @@ struct IndirectPingForm<'a> {
     node: Bytes<'a>,
     target: GossipAddr,
     nack: bool,
-    source: Option<GossipAddr>,
+    #[serde(borrow)]
+    source: Option<SourceForm<'a>>,
 }
+
+#[derive(Serialize, Deserialize)]
+struct SourceForm<'a>(GossipAddr, #[serde(borrow)] Bytes<'a>);
 
 #[derive(Serialize, Deserialize)]
 struct AccusedForm<'a> {
@@ -113,6 +118,7 @@ enum StreamForm<'a> {
     Ack(SeqNo),
     PushPull(PushPullHead),
     Error(&'a str),
+    User(#[serde(borrow)] Bytes<'a>),
 }
 
 /// Stands before the entries, which follow in this order: nodes, statuses, left, events.
@@ -182,7 +188,7 @@ impl<'a> Form<'a> {
                     node: Bytes::of(node),
                     target: *target,
                     nack: *nack,
-                    source: *source,
+                    source: source.as_ref().map(SourceForm::of),
                 })
             }
             Message::Ack(Ack { seq, coordinate }) => Self::Ack(*seq, coordinate.as_ref().map(Coordinate::to_f32s)),
@@ -203,6 +209,7 @@ impl<'a> Form<'a> {
         Ok(match self {
             Self::Ping(form) => Message::Ping(form.into_ping()?),
             Self::IndirectPing(IndirectPingForm { seq, node, target, nack, source }) => {
+                let source = source.map(SourceForm::into_source).transpose()?;
                 Message::IndirectPing(IndirectPing { seq, node: node.addressee()?, target, nack, source })
             }
             Self::Ack(seq, numbers) => {
@@ -223,12 +230,23 @@ impl<'a> Form<'a> {
 }
 
 impl<'a> PingForm<'a> {
-    const fn of(Ping { seq, node, source }: &'a Ping) -> Self {
-        Self { seq: *seq, node: Bytes::of(node), source: *source }
+    fn of(Ping { seq, node, source }: &'a Ping) -> Self {
+        Self { seq: *seq, node: Bytes::of(node), source: source.as_ref().map(SourceForm::of) }
     }
 
     fn into_ping(self) -> Result<Ping, WireError> {
-        Ok(Ping { seq: self.seq, node: self.node.addressee()?, source: self.source })
+        let source = self.source.map(SourceForm::into_source).transpose()?;
+        Ok(Ping { seq: self.seq, node: self.node.addressee()?, source })
+    }
+}
+
+impl<'a> SourceForm<'a> {
+    const fn of(source: &'a ReplyTo) -> Self {
+        Self(source.addr, Bytes::of(&source.node))
+    }
+
+    fn into_source(self) -> Result<ReplyTo, WireError> {
+        Ok(ReplyTo { addr: self.0, node: self.1.addressee()? })
     }
 }
 
@@ -283,7 +301,10 @@ fn encode_stream(message: &StreamMessage, out: &mut Vec<u8>) {
             let end = text.floor_char_boundary(limits::ERROR_BYTES_MAX);
             append(&StreamForm::Error(text.get(..end).unwrap_or_default()), out);
         }
-        StreamMessage::PushPull(PushPull { join, nodes, serf }) => {
+        StreamMessage::User(message) => {
+            append(&StreamForm::User(Bytes(message)), out);
+        }
+        StreamMessage::PushPull(PushPull { join, nodes, serf, unreadable: _ }) => {
             let SerfState { ltime, event_ltime, query_ltime, statuses, left, events } = serf;
             let head = PushPullHead {
                 join: *join,
@@ -318,6 +339,7 @@ fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
         StreamForm::Ack(seq) => StreamMessage::Ack(seq),
         StreamForm::Error(text) if text.len() > limits::ERROR_BYTES_MAX => return Err(WireError::OutOfRange),
         StreamForm::Error(text) => StreamMessage::Error(text.into()),
+        StreamForm::User(message) => StreamMessage::User(message.0.into()),
         StreamForm::PushPull(PushPullHead { join, ltime, event_ltime, query_ltime, nodes, statuses, left, events }) => {
             let nodes = entries(&mut rest, nodes, |NodeForm { alive, state }| {
                 alive.into_alive().map(|alive| NodeState { alive, state })
@@ -328,7 +350,7 @@ fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
             let left = entries(&mut rest, left, Bytes::member)?;
             let events = serf::take_events(&mut rest, events)?;
             let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left, events };
-            StreamMessage::PushPull(PushPull { join, nodes, serf })
+            StreamMessage::PushPull(PushPull { join, nodes, serf, unreadable: 0 })
         }
     };
     if rest.is_empty() { Ok(message) } else { Err(WireError::Malformed) }

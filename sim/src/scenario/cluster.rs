@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use toml::de::DeTable;
-use villein_core::config::{Profile, RetryJoin, SerfConfig, SnapshotConfig, SwimConfig};
+use villein_core::config::{Profile, RetryJoin, SerfConfig, SnapshotConfig, SwimConfig, Wire};
 use villein_core::log::Level;
 use villein_core::types::Tags;
 
 use super::read::{ScenarioError, Source, Table, Value};
 use super::{HandlerAnswer, Link, Names, NodeSpec, Scenario, Start, expects, knobs, link, steps};
 use crate::units::{Delay, nanos};
+
+/// What nodes can speak.
+pub(super) const WIRES: [(&str, Wire); 3] =
+    [("auto", Wire::Auto), ("native", Wire::Native), ("memberlist", Wire::Memberlist)];
 
 /// The largest cluster: one host has one address of 10.0.0.0/8.
 const NODES_MAX: i64 = 20_000;
@@ -88,6 +92,7 @@ fn nodes(cluster: &Table<'_>) -> Result<(Profile, Vec<NodeSpec>), ScenarioError>
     }
     files(cluster, &mut serf)?;
     let answers = answers(cluster)?;
+    let wire = cluster.take("wire").map(|value| value.word(&WIRES)).transpose()?.unwrap_or(Wire::Native);
     let persist = cluster.take("persist").map(|value| value.flag()).transpose()?.unwrap_or(true);
     let mut nodes: Vec<NodeSpec> = names
         .into_iter()
@@ -96,6 +101,7 @@ fn nodes(cluster: &Table<'_>) -> Result<(Profile, Vec<NodeSpec>), ScenarioError>
             swim: swim.clone(),
             serf: serf.clone(),
             tags: Tags::new(),
+            wire,
             persist,
             down: false,
             drift_ppm: 0,
@@ -124,6 +130,7 @@ fn overrides(root: &Table<'_>, nodes: &mut [NodeSpec]) -> Result<(), ScenarioErr
         let drift = table.take("drift_ppm").map(|value| value.number(-100_000, 100_000)).transpose()?;
         let tags = table.take("tags").map(|value| tags(&value)).transpose()?;
         let answers = answers(&table)?;
+        let wire = table.take("wire").map(|value| value.word(&WIRES)).transpose()?;
         for host in hosts {
             let node = &mut nodes[host.index()];
             if let Some(config) = table.take("config") {
@@ -132,6 +139,7 @@ fn overrides(root: &Table<'_>, nodes: &mut [NodeSpec]) -> Result<(), ScenarioErr
             files(&table, &mut node.serf)?;
             node.answers.extend(answers.clone());
             node.serf.retry_join = retry.clone().or_else(|| node.serf.retry_join.take());
+            node.wire = wire.unwrap_or(node.wire);
             node.down = down.unwrap_or(node.down);
             node.persist = persist.unwrap_or(node.persist);
             node.drift_ppm = drift.and_then(|ppm| i32::try_from(ppm).ok()).unwrap_or(node.drift_ppm);

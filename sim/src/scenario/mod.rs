@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use villein_core::command::Question;
-use villein_core::config::{Profile, SerfConfig, SwimConfig};
+use villein_core::config::{Profile, SerfConfig, SwimConfig, Wire};
 use villein_core::event::{MemberEventKind, Status};
 use villein_core::io::Activity;
 use villein_core::log::Level;
@@ -89,6 +89,8 @@ pub struct NodeSpec {
     pub serf: SerfConfig,
     /// Its tags.
     pub tags: Tags,
+    /// Which encoding it speaks; one of memberlist's alone stands for a HashiCorp agent.
+    pub wire: Wire,
     /// Whether it keeps its incarnation on its disk.
     pub persist: bool,
     /// Whether it waits for a `restart` step.
@@ -231,6 +233,8 @@ pub enum Verb {
         join: Option<Vec<JoinTarget>>,
         /// The name under which they run; `None`: their own.
         name: Option<String>,
+        /// Which encoding they speak from now on; `None`: the one before.
+        wire: Option<Wire>,
     },
     /// Processes are frozen, their sockets are not.
     Pause(Vec<HostId>),

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use villein_core::io::Activity;
 
 use super::read::{ScenarioError, Table, Value, hint};
-use super::{Answer, HostId, Names, Step, Verb, commands, link};
+use super::{Answer, HostId, Names, Step, Verb, cluster, commands, link};
 use crate::units::nanos;
 
 const VERBS: [&str; 23] = [
@@ -219,16 +219,17 @@ fn cut(value: &Value<'_>, names: &Names<'_>) -> Result<Verb, ScenarioError> {
 
 fn restart(value: &Value<'_>, names: &Names<'_>) -> Result<Verb, ScenarioError> {
     let (nodes, table) = nodes_of(value, names, "restart")?;
-    let (mut disk, mut join, mut name) = (true, None, None);
+    let (mut disk, mut join, mut name, mut wire) = (true, None, None, None);
     if let Some(table) = table {
         if let Some(value) = table.take("disk") {
             disk = value.word(&[("kept", true), ("lost", false)])?;
         }
         join = table.take("join").map(|value| names.targets(&value)).transpose()?;
         name = table.take("as").map(|value| names.one(value.text()?, &value, "as")).transpose()?;
+        wire = table.take("wire").map(|value| value.word(&cluster::WIRES)).transpose()?;
         table.finish()?;
     }
-    Ok(Verb::Restart { nodes, disk, join, name: name.map(|host| names.0[host.index()].name.clone()) })
+    Ok(Verb::Restart { nodes, disk, join, name: name.map(|host| names.0[host.index()].name.clone()), wire })
 }
 
 fn dns(value: &Value<'_>, names: &Names<'_>) -> Result<Vec<(String, Answer)>, ScenarioError> {

@@ -10,6 +10,7 @@ use villein_core::io::RequestId;
 use villein_core::lamport::LamportTime;
 use villein_core::node::{MemberView, Stats};
 use villein_core::types::{GossipAddr, Incarnation, Name, QueryId, Tags, Versions};
+use villein_core::wire::Encoding;
 use villein_sim::checkers::{Broken, Checkers};
 use villein_sim::scenario::HostId;
 
@@ -51,6 +52,7 @@ fn member(name: &str, incarnation: u32, status: Status) -> MemberView {
         incarnation: Incarnation(incarnation),
         state: None,
         status_ltime: LamportTime(0),
+        native: true,
     }
 }
 
@@ -68,6 +70,8 @@ fn stats(members: &[MemberView]) -> Stats {
         event_queue: 0,
         query_queue: 0,
         encrypted: false,
+        encoding: Encoding::Native,
+        strangers: 0,
         coordinate_resets: Some(0),
         rejected: 0,
         dropped: 0,

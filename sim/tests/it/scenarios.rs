@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use villein_sim::play::{Verdict, play_twice};
 use villein_sim::report;
 
-const SHIPPED: [&str; 18] = [
+const SHIPPED: [&str; 19] = [
     "partition",
     "one-way-partition",
     "retry-join",
@@ -25,6 +25,7 @@ const SHIPPED: [&str; 18] = [
     "standing-seeds",
     "dns-moves",
     "send-errors",
+    "rolling-upgrade",
 ];
 
 #[test]

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use super::{decode, decode_stream, encode_stream};
 use crate::keyring::{NONCE_BYTES, TAG_BYTES};
 use crate::limits;
+use crate::wire::label::{Aad, check_label, label_overhead, push_label, split_label};
 use crate::wire::{Envelope, Message, StreamMessage, WireError};
 
 /// First byte of everything native, behind the label.
@@ -26,7 +27,6 @@ pub const VERSION: u8 = 1;
 /// Bytes that each message costs beside its own.
 pub const PART_OVERHEAD: usize = 2;
 
-const LABEL_MAGIC: u8 = 0xf4;
 const PLAIN: u8 = 0;
 const SEALED: u8 = 1;
 const PACKET_HEADER: usize = 3;
@@ -273,63 +273,10 @@ const fn short_header(bytes: &[u8]) -> WireError {
     }
 }
 
-const fn label_overhead(label: &[u8]) -> usize {
-    if label.is_empty() { 0 } else { label.len().saturating_add(2) }
-}
-
-fn push_label(label: &[u8], out: &mut Vec<u8>) {
-    if label.is_empty() {
-        return;
-    }
-    let len = u8::try_from(label.len());
-    assert!(len.is_ok(), "a label of {} bytes", label.len());
-    out.extend_from_slice(&[LABEL_MAGIC, len.unwrap_or_default()]);
-    out.extend_from_slice(label);
-}
-
-/// A label (empty: none) and what stands behind it.
-type Labelled<'a> = (&'a [u8], &'a [u8]);
-
-/// Takes the label header off; `None`: the label header is not all there.
-fn split_label(bytes: &[u8]) -> Result<Option<Labelled<'_>>, WireError> {
-    match bytes {
-        [LABEL_MAGIC] => Ok(None),
-        [LABEL_MAGIC, 0, ..] => Err(WireError::Malformed),
-        [LABEL_MAGIC, len, behind @ ..] => Ok(behind.split_at_checked(usize::from(*len))),
-        _ => Ok(Some((&[], bytes))),
-    }
-}
-
-fn check_label(got: &[u8], want: &[u8]) -> Result<(), WireError> {
-    if got == want { Ok(()) } else { Err(WireError::Label { got: got.into(), want: want.into() }) }
-}
-
 fn checksum(header: &[u8], label: &[u8], body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(header);
     hasher.update(label);
     hasher.update(body);
     hasher.finalize()
-}
-
-/// Associated data: a header and the label in one piece, without the heap.
-struct Aad {
-    bytes: [u8; STREAM_HEADER + limits::LABEL_BYTES_MAX],
-    len: usize,
-}
-
-impl Aad {
-    fn new(header: &[u8], label: &[u8]) -> Self {
-        let mut bytes = [0; STREAM_HEADER + limits::LABEL_BYTES_MAX];
-        let len = header.len().saturating_add(label.len());
-        assert!(len <= bytes.len(), "a header and label of {len} bytes");
-        for (to, from) in bytes.iter_mut().zip(header.iter().chain(label)) {
-            *to = *from;
-        }
-        Self { bytes, len }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
 }

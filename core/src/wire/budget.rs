@@ -1,0 +1,71 @@
+//! What one packet may cost whoever reads it, however it was made (gossip-wire.md 10.3).
+
+use super::WireError;
+use crate::limits;
+
+/// Counts the work and the memory that reading one packet takes, and ends the reading at a bound.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    work: usize,
+    work_max: usize,
+    allocated: usize,
+    allocated_max: usize,
+}
+
+impl Budget {
+    /// For a datagram of `bytes`.
+    pub const fn datagram(bytes: usize) -> Self {
+        Self {
+            work: 0,
+            work_max: bytes.saturating_mul(limits::WORK_PER_BYTE).saturating_add(limits::WORK_BYTES),
+            allocated: 0,
+            allocated_max: limits::DATAGRAM_ALLOCATED_MAX,
+        }
+    }
+
+    /// For the message of a stream, whose length is bounded already.
+    pub const fn stream() -> Self {
+        Self { work: 0, work_max: usize::MAX, allocated: 0, allocated_max: usize::MAX }
+    }
+
+    /// Bytes read, copied or expanded so far.
+    pub const fn work_done(&self) -> usize {
+        self.work
+    }
+
+    /// Bytes allocated so far, freed ones included.
+    pub const fn allocated(&self) -> usize {
+        self.allocated
+    }
+
+    /// Counts bytes that are read, copied or expanded.
+    ///
+    /// # Errors
+    /// [`WireError::TooCostly`] if that is too much; the bytes must then be left alone.
+    pub const fn spend(&mut self, bytes: usize) -> Result<(), WireError> {
+        let work = self.work.saturating_add(bytes);
+        if work > self.work_max {
+            return Err(WireError::TooCostly);
+        }
+        self.work = work;
+        Ok(())
+    }
+
+    /// Counts bytes that are allocated.
+    ///
+    /// # Errors
+    /// [`WireError::TooCostly`] if that is too much; nothing may then be allocated.
+    pub const fn allocate(&mut self, bytes: usize) -> Result<(), WireError> {
+        let allocated = self.allocated.saturating_add(bytes);
+        if allocated > self.allocated_max {
+            return Err(WireError::TooCostly);
+        }
+        self.allocated = allocated;
+        Ok(())
+    }
+
+    /// How much may still be allocated.
+    pub const fn room(&self) -> usize {
+        self.allocated_max.saturating_sub(self.allocated)
+    }
+}
