@@ -1,21 +1,19 @@
 //! What both layers borrow from the node while they handle one input.
 
-use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broadcasts::{Broadcasts, Preference, Rank, Waiter};
+use crate::broadcasts::Waiter;
 use crate::config::{Config, Wire};
 use crate::coordinate::{Coordinate, Vivaldi};
 use crate::io::{Activity, Output, Persist, PersistId};
 use crate::keyring::Keyring;
 use crate::limits;
 use crate::log::Log;
+use crate::queues::{Queues, Rumour, RumourKind, transcode};
 use crate::rng::{Purpose, Rng};
 use crate::scale::retransmit_limit;
 use crate::swim::member::Table;
@@ -58,192 +56,6 @@ impl To {
 /// Oldest memberlist protocol with checksums (gossip-wire.md 1.3).
 const CRC_PROTOCOL: u8 = 5;
 
-/// What a membership broadcast is about; ordered so that all about one member stand together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Rumour {
-    pub(crate) slot: Slot,
-    pub(crate) kind: RumourKind,
-}
-
-/// Which word about a member: its latest state, or a suspicion by one accuser (U-11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum RumourKind {
-    State,
-    /// By the accuser in this slot; `None`: by somebody unknown.
-    Suspicion(Option<Slot>),
-}
-
-impl Rumour {
-    pub(crate) const fn state(slot: Slot) -> Self {
-        Self { slot, kind: RumourKind::State }
-    }
-
-    /// Everything about the member in `slot`.
-    pub(crate) const fn all(slot: Slot) -> core::ops::RangeInclusive<Self> {
-        let last = Self { slot, kind: RumourKind::Suspicion(Some(Slot(u32::MAX))) };
-        Self::state(slot)..=last
-    }
-}
-
-/// The broadcast queues of both layers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Queues {
-    pub(crate) swim: Broadcasts<Rumour>,
-    /// Serf's intents: one per name, the newest (U-23).
-    pub(crate) intents: Broadcasts<Name>,
-    /// Queries, each a subject of its own.
-    pub(crate) queries: Broadcasts<u64>,
-    /// User events, each a subject of its own.
-    pub(crate) events: Broadcasts<u64>,
-    /// How many queries and events have been queued.
-    numbered: u64,
-    /// How many records have been handed out to be kept.
-    persists: u64,
-    /// The encoding of what waits.
-    encoding: Encoding,
-    /// Phase of the gossip rounds, drawn at the start.
-    pub(crate) gossip_phase: Time,
-    pub(crate) drops: Drops,
-    #[serde(skip)]
-    scratch: Scratch,
-}
-
-/// What the bounds of `limits.rs` have cost, by what was dropped; at most one log line a second for each.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Drops(BTreeMap<Cow<'static, str>, Drop>);
-
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Drop {
-    count: u64,
-    logged_at: Option<Time>,
-}
-
-const DROP_LOG_INTERVAL: Duration = Duration::from_secs(1);
-
-impl Drops {
-    /// How much was dropped in all.
-    pub(crate) fn total(&self) -> u64 {
-        self.0.values().fold(0, |sum, drop| sum.saturating_add(drop.count))
-    }
-}
-
-/// Buffers that are reused from packet to packet.
-#[derive(Clone, Debug, Default)]
-struct Scratch {
-    encoded: Vec<u8>,
-    picked: Picked,
-}
-
-/// What goes into a packet, by queue.
-#[derive(Clone, Debug, Default)]
-struct Picked {
-    swim: Vec<Rank>,
-    intents: Vec<Rank>,
-    queries: Vec<Rank>,
-    events: Vec<Rank>,
-}
-
-impl Picked {
-    fn clear(&mut self) {
-        let Self { swim, intents, queries, events } = self;
-        for list in [swim, intents, queries, events] {
-            list.clear();
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        let Self { swim, intents, queries, events } = self;
-        [swim, intents, queries, events].iter().all(|list| list.is_empty())
-    }
-
-    /// Keeps at most `parts` of what was picked, with the share of the layer above among them.
-    fn fit(&mut self, parts: usize) {
-        let Self { swim, intents, queries, events } = self;
-        let above = intents.len().saturating_add(queries.len()).saturating_add(events.len());
-        let kept = above.min(parts / SERF_SHARE);
-        swim.truncate(parts.saturating_sub(kept));
-        let mut left = parts.saturating_sub(swim.len());
-        for list in [intents, queries, events] {
-            list.truncate(left);
-            left = left.saturating_sub(list.len());
-        }
-    }
-}
-
-/// The share of each packet that is kept for the layer above while it has something to say: a quarter (U-16).
-const SERF_SHARE: usize = 4;
-
-impl Queues {
-    pub(crate) fn new(gossip_phase: Time) -> Self {
-        Self {
-            swim: Broadcasts::new(Preference::Longest, limits::BROADCASTS_MAX),
-            intents: Broadcasts::new(Preference::Oldest, limits::INTENTS_QUEUED_MAX),
-            queries: Broadcasts::new(Preference::Oldest, limits::EVENTS_QUEUED_MAX),
-            events: Broadcasts::new(Preference::Oldest, limits::EVENTS_QUEUED_MAX),
-            numbered: 0,
-            persists: 0,
-            encoding: Encoding::default(),
-            gossip_phase,
-            drops: Drops::default(),
-            scratch: Scratch::default(),
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.swim.is_empty() && !self.speaks_above()
-    }
-
-    /// Whether the layer above has something to say.
-    fn speaks_above(&self) -> bool {
-        !self.intents.is_empty() || !self.queries.is_empty() || !self.events.is_empty()
-    }
-
-    pub(crate) fn take_finished(&mut self) -> Vec<Waiter> {
-        let mut finished = self.swim.take_finished();
-        finished.append(&mut self.intents.take_finished());
-        finished
-    }
-
-    /// Chooses what goes into `room` bytes: membership first, but for the share of the layer above.
-    fn pick(&mut self, room: usize) {
-        let reserved = if self.speaks_above() { room / SERF_SHARE } else { 0 };
-        let Picked { swim, intents, queries, events } = &mut self.scratch.picked;
-        let overhead = self.encoding.part_overhead();
-        let left = self.swim.pick(room.saturating_sub(reserved), overhead, swim);
-        let left = self.intents.pick(left.saturating_add(reserved), overhead, intents);
-        let left = self.queries.pick(left, overhead, queries);
-        let left = self.events.pick(left, overhead, events);
-        if reserved > 0 {
-            self.swim.pick(left, overhead, swim);
-        }
-    }
-
-    /// Encodes everything that waits anew; how many messages that cost.
-    fn recode(&mut self, encoding: Encoding, most: usize) -> u64 {
-        let before = core::mem::replace(&mut self.encoding, encoding);
-        let mut encode = |bytes: &[u8]| transcode(bytes, before, encoding).filter(|bytes| bytes.len() <= most);
-        let Self { swim, intents, queries, events, .. } = self;
-        let mut lost = swim.recode(&mut encode);
-        lost = lost.saturating_add(intents.recode(&mut encode));
-        lost = lost.saturating_add(queries.recode(&mut encode));
-        lost.saturating_add(events.recode(&mut encode))
-    }
-
-    /// The bytes of what was picked.
-    fn picked(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        let Self { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = self;
-        (picked.swim.iter().map(|&rank| swim.bytes(rank)))
-            .chain(picked.intents.iter().map(|&rank| intents.bytes(rank)))
-            .chain(picked.queries.iter().map(|&rank| queries.bytes(rank)))
-            .chain(picked.events.iter().map(|&rank| events.bytes(rank)))
-    }
-
-    fn next_number(&mut self) -> u64 {
-        self.numbered = self.numbered.saturating_add(1);
-        self.numbered
-    }
-}
-
 impl Ctx<'_> {
     /// Arms a timer, always for later than now (ARCHITECTURE.md: the contract, 4).
     pub(crate) fn arm(&mut self, kind: TimerKind, at: Time) {
@@ -262,11 +74,7 @@ impl Ctx<'_> {
 
     /// Counts `count` things that a bound has cost, and says so.
     pub(crate) fn dropped(&mut self, what: &'static str, limit: usize, count: u64) {
-        let now = self.now;
-        let drop = self.queues.drops.0.entry(Cow::Borrowed(what)).or_default();
-        drop.count = drop.count.saturating_add(count);
-        if drop.logged_at.is_none_or(|last| now.since(last) >= DROP_LOG_INTERVAL) {
-            drop.logged_at = Some(now);
+        if self.queues.drops.add(what, count, self.now) {
             self.log(Log::Dropped(what, limit));
         }
     }
@@ -429,11 +237,7 @@ impl Ctx<'_> {
     /// Counts a transmission of each message that was picked.
     fn count_picked(&mut self) {
         let limit = retransmit_limit(self.config.swim.retransmit_mult, self.members());
-        let Queues { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = &mut *self.queues;
-        swim.sent(&picked.swim, limit);
-        intents.sent(&picked.intents, limit);
-        queries.sent(&picked.queries, limit);
-        events.sent(&picked.events, limit);
+        self.queues.count_picked(limit);
     }
 
     /// Queues a membership broadcast about `rumour`.
@@ -539,12 +343,4 @@ impl Ctx<'_> {
             self.arm_if_idle(TimerKind::Gossip, next);
         }
     }
-}
-
-/// A message in another encoding; `None` if it cannot be read, which what we queue always can.
-fn transcode(bytes: &[u8], from: Encoding, to: Encoding) -> Option<Box<[u8]>> {
-    let message = from.decode(bytes).ok()?;
-    let mut bytes = Vec::new();
-    to.encode(&message, &mut bytes);
-    Some(bytes.into())
 }

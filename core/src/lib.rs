@@ -29,6 +29,7 @@ pub mod log;
 pub mod map;
 pub mod msgpack;
 pub mod node;
+mod queues;
 pub mod rng;
 pub mod rpc;
 pub mod scale;

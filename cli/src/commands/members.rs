@@ -22,7 +22,7 @@ use crate::{table, ui};
 #[command(name = "members", about = "Lists the members of a Serf cluster", long_about)]
 #[command(override_usage = "serf members [options]", disable_help_flag = true, disable_version_flag = true)]
 pub(crate) struct Members {
-    /// Show the protocol version of each member too, and the encoding that it understands. Only in text.
+    /// Show the protocol version of each member too, which json always has, and the encoding that it understands.
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool, default_value_t = false)]
     detailed: bool,
     /// Form of the output: text, the default, or json.
@@ -112,7 +112,7 @@ fn record(member: &Member) -> Value {
     let tags: Map<String, Value> =
         member.tags.iter().map(|(key, value)| (lossy(key), Value::String(lossy(value)))).collect();
     let [least, most, spoken] = member.delegate;
-    json!({
+    let mut record = json!({
         "name": lossy(&member.name),
         "addr": address(member),
         "port": member.port,
@@ -123,7 +123,11 @@ fn record(member: &Member) -> Value {
             "min": least,
             "version": spoken,
         },
-    })
+    });
+    if let Some(encoding) = &member.encoding {
+        record["encoding"] = Value::String(lossy(encoding));
+    }
+    record
 }
 
 /// `ip:port`, or `[v6]:port`. An IPv4 address in IPv6 form is shown as IPv4, as Go shows it.

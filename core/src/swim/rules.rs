@@ -2,10 +2,11 @@
 
 use crate::broadcasts::Waiter;
 use crate::config::{Lifeguard, Wire};
-use crate::ctx::{Ctx, Rumour, RumourKind};
+use crate::ctx::Ctx;
 use crate::identity::Identity;
 use crate::limits;
 use crate::log::{Accusation, Log};
+use crate::queues::{Rumour, RumourKind};
 use crate::scale::suspicion_min;
 use crate::serf::tags::shows_native;
 use crate::swim::member::Member;
