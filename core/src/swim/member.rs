@@ -43,7 +43,7 @@ pub struct Member {
     pub status: Status,
     /// The last event that was handed out about it.
     pub last_event: Option<MemberEventKind>,
-    /// Whether its metadata shows that it understands the native encoding.
+    /// Whether it understands the native encoding, by its metadata or by what was heard of it since.
     native: bool,
 }
 
@@ -219,15 +219,20 @@ impl Table {
 
     /// Changes what a member says of itself.
     pub fn set_identity(&mut self, slot: Slot, identity: Arc<Identity>) {
+        let native = shows_native(&identity.meta);
+        if let Some(member) = self.find_mut(slot) {
+            member.identity = identity;
+        }
+        self.set_native(slot, native);
+    }
+
+    /// Changes whether a member counts as one that understands the native encoding.
+    pub fn set_native(&mut self, slot: Slot, native: bool) {
         let me = self.me;
-        let Some(member) = self.find_mut(slot).filter(|member| !Arc::ptr_eq(&member.identity, &identity)) else {
-            return;
-        };
-        let before = member.native;
-        member.native = shows_native(&identity.meta);
-        member.identity = identity;
+        let Some(member) = self.find_mut(slot) else { return };
+        let before = core::mem::replace(&mut member.native, native);
         if slot != me && list_of(member.state) == List::Live {
-            match (before, member.native) {
+            match (before, native) {
                 (true, false) => self.strangers = self.strangers.saturating_add(1),
                 (false, true) => self.strangers = self.strangers.saturating_sub(1),
                 (true, true) | (false, false) => (),

@@ -111,8 +111,11 @@ impl Swim {
             }
         } else if alive.incarnation > stored {
             self.accept(ctx, slot, alive);
-        } else if state != SwimState::Alive {
-            self.accuse_again(ctx, slot);
+        } else {
+            note_sign(ctx, slot, &alive, stored);
+            if state != SwimState::Alive {
+                self.accuse_again(ctx, slot);
+            }
         }
     }
 
@@ -310,6 +313,16 @@ impl Swim {
 pub(super) fn alive_of(member: &Member) -> Alive {
     let Identity { name, addr, meta, versions } = (*member.identity).clone();
     Alive { node: name, incarnation: member.incarnation, addr, meta, versions }
+}
+
+/// An agent that was replaced in place begins again with a low incarnation, and its first word about itself is ignored
+/// for that. But if it shows no sign, memberlist's encoding is spoken from now on: that is right whoever is there. The
+/// word that counts, said again, ends the doubt.
+fn note_sign(ctx: &mut Ctx<'_>, slot: Slot, alive: &Alive, stored: Incarnation) {
+    let native = shows_native(&alive.meta);
+    if !native || alive.incarnation == stored {
+        ctx.table.set_native(slot, native);
+    }
 }
 
 fn identity_of(alive: &Alive) -> Identity {

@@ -116,6 +116,25 @@ fn native_is_spoken_while_every_live_member_shows_the_sign_and_no_longer() {
 }
 
 #[test]
+fn an_agent_that_is_replaced_in_place_is_believed_to_be_a_stranger_before_its_word_counts() {
+    let mut lone = auto(|_| ());
+    lone.hear(1, &[Message::Alive(alive(1, 5)), Message::Alive(alive(2, 1))]);
+    assert_eq!(lone.node.stats().encoding, Encoding::Native);
+    hear_memberlist(&mut lone, 1, &[Message::Alive(stranger(1, 1))]);
+    assert_eq!(lone.node.strangers(), [name(1)], "whatever its incarnation");
+    assert_eq!(lone.belief(1), Some((SwimState::Alive, 5)), "and nothing else changes");
+    // It was an old word, and the one that counts is said again.
+    lone.hear(2, &[Message::Alive(alive(1, 4))]);
+    assert_eq!(lone.node.strangers(), [name(1)]);
+    lone.hear(2, &[Message::Alive(alive(1, 5))]);
+    assert_eq!(lone.node.stats().encoding, Encoding::Native);
+    // Or it was true, and it speaks for itself.
+    hear_memberlist(&mut lone, 1, &[Message::Alive(stranger(1, 2)), Message::Alive(stranger(1, 6))]);
+    lone.hear(2, &[Message::Alive(alive(1, 5))]);
+    assert_eq!(lone.node.strangers(), [name(1)]);
+}
+
+#[test]
 fn what_is_spoken_is_logged_when_it_changes_with_the_member_because_of_whom() {
     let mut lone = auto(|_| ());
     lone.hear(1, &[Message::Alive(alive(1, 1))]);
