@@ -205,6 +205,9 @@ impl Ctx<'_> {
             self.seal(to, nonce, self.queues.picked())
         } else {
             let parts = self.transcoded(to.encoding);
+            if parts.is_empty() {
+                return true;
+            }
             self.seal(to, nonce, parts.iter().map(|part| &**part))
         };
         self.out.push(Output::Datagram { activity: Activity::Gossip, to: to.addr, bytes });

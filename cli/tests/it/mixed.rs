@@ -69,6 +69,34 @@ fn agents_of_one_program_each_with_other_settings_of_compression_understand_each
 }
 
 #[test]
+fn every_protocol_version_of_one_is_understood_by_the_other() {
+    let Some(original) = original() else { return };
+    let net = Net(75);
+    for version in ["2", "3", "4"] {
+        for (older, newer) in [(&original, &Program::Ours), (&Program::Ours, &original)] {
+            let words = ["-profile=local", "-protocol", version, "-tag", "role=db"];
+            let older = Agent::start_program(older.clone(), net, 11, "n1", &words);
+            let words = ["-profile=local", "-tag", "role=web", "-join", &older.ip];
+            let newer = Agent::start_program(newer.clone(), net, 12, "n2", &words);
+            let agents = [older, newer];
+            for agent in &agents {
+                agent.wait_for_members("n1 alive, n2 alive");
+                let shown = agent.ask(&["members", "-detailed"]);
+                assert!(shown.contains("role=db") && shown.contains("role=web"), "{shown}");
+                assert!(shown.contains(&format!("Protocol Version: {version}")), "{shown}");
+            }
+            agents[0].ask(&["event", "old"]);
+            agents[1].ask(&["event", "new"]);
+            for agent in &agents {
+                agent.process.output.wait_for("Received event: user-event: old\n");
+                agent.process.output.wait_for("Received event: user-event: new\n");
+            }
+            no_complaints(&agents);
+        }
+    }
+}
+
+#[test]
 fn tags_set_on_either_side_are_known_on_both() {
     let Some(original) = original() else { return };
     let agents = mixed(&original, Net(62), &["-profile=local"]);

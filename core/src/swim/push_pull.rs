@@ -87,13 +87,16 @@ impl Swim {
     /// Takes a peer's view in. A peer whose own versions do not fit is refused, another such entry is skipped (U-14).
     ///
     /// # Errors
-    /// The peer's own versions do not fit ours, or it does not speak what the configuration asks for.
+    /// There is not even the peer, its versions do not fit ours, or it does not speak what the configuration asks for.
     pub(crate) fn merge(
         &mut self,
         ctx: &mut Ctx<'_>,
         speaker: Option<&Alive>,
         nodes: Vec<NodeState>,
     ) -> Result<(), ExchangeError> {
+        if nodes.is_empty() {
+            return Err(ExchangeError::Wire(WireError::Malformed));
+        }
         let versions = ctx.config.versions;
         if let Some(peer) = speaker
             && (!versions.accepts(peer.versions) || !peer.versions.accepts(versions))

@@ -35,7 +35,8 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Message, WireErr
         kind::SUSPECT => Message::Suspect(read_accused(reader)?),
         kind::DEAD => Message::Dead(read_accused(reader)?),
         kind::ALIVE => Message::Alive(read_alive(reader)?),
-        _ => return Err(WireError::Unexpected),
+        _ if kind <= kind::ERROR => return Err(WireError::Unexpected),
+        _ => return Err(WireError::Magic(kind)),
     })
 }
 
