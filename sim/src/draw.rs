@@ -24,6 +24,8 @@ pub(crate) enum Purpose {
     RestoreSecond = 7,
     /// Keys of the gossip, made of the seed so that a scenario needs none.
     GossipKey = 8,
+    /// Scenarios of a sweep.
+    Weather = 9,
 }
 
 /// A stream of numbers for one purpose.

@@ -76,6 +76,30 @@ impl Faults {
         ]
     }
 
+    /// Adds the counts of another run.
+    pub const fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.corrupted += other.corrupted;
+        self.cut += other.cut;
+        self.undeliverable += other.undeliverable;
+        self.overflowed += other.overflowed;
+        self.streams += other.streams;
+        self.resent += other.resent;
+        self.refused += other.refused;
+        self.resets += other.resets;
+        self.timeouts += other.timeouts;
+        self.crashes += other.crashes;
+        self.restarts += other.restarts;
+        self.pauses += other.pauses;
+        self.stalled += other.stalled;
+        self.unsent += other.unsent;
+        self.unwritten += other.unwritten;
+        self.restores += other.restores;
+    }
+
     /// One line of text: what never happened is left out.
     pub fn line(&self) -> String {
         let parts: Vec<String> =

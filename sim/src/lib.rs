@@ -28,9 +28,12 @@ pub mod play;
 pub mod report;
 pub mod scenario;
 mod script;
+pub mod shrink;
 mod streams;
+pub mod sweep;
 mod trace;
 mod units;
+pub mod weather;
 mod world;
 
 pub use judge::Unmet;

@@ -70,6 +70,12 @@ pub fn play_twice(scenario: &Scenario, seed: u64, progress: &dyn Fn(u8, u64)) ->
     compare(scenario, [seed; 2], progress)
 }
 
+/// Plays `scenario` once with `seed`: half of the time, and nothing is known of whether a second play would come to the
+/// same.
+pub fn play_once(scenario: &Scenario, seed: u64) -> Outcome {
+    outcome(scenario, seed, &play(scenario, seed, Purpose::RestoreFirst, None, &|_| {}))
+}
+
 fn compare(scenario: &Scenario, seeds: [u64; 2], progress: &dyn Fn(u8, u64)) -> Outcome {
     let first = play(scenario, seeds[0], Purpose::RestoreFirst, None, &|now| progress(0, now));
     let second = play(scenario, seeds[1], Purpose::RestoreSecond, None, &|now| progress(1, now));

@@ -4,6 +4,8 @@ mod bite;
 mod determinism;
 mod faults;
 mod scenarios;
+mod shrink;
+mod sweep;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,151 @@
+//! `sim sweep`.
+
+use std::io::IsTerminal as _;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use villein_sim::sweep::{Plan, Played, Tally, sweep};
+
+use crate::Format;
+
+/// Play the weather of many seeds on all cores: each seed draws a cluster, its network and what goes wrong; then the faults
+/// end and the cluster must find together.
+///
+/// A seed that fails leaves its scenario in --out, to be played by `sim run` and shrunk by `sim shrink`. Ctrl-C ends the
+/// sweep with what is known so far and how to go on. Exit codes: 0 no seed failed; 1 one did; 2 bad usage.
+#[derive(clap::Args)]
+pub(crate) struct Sweep {
+    /// Seeds to play, the last one not included.
+    #[arg(long, value_name = "A..B", default_value = "0..1000", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Play the i-th of n parts, from 0 on: for many machines.
+    #[arg(long, value_name = "I/N", default_value = "0/1", value_parser = shard)]
+    shard: (u64, u64),
+    /// End after this time: 90s, 10m, 2h.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    time_limit: Option<Duration>,
+    /// Threads; as many as there are cores by default.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Where scenarios that fail are written.
+    #[arg(long, value_name = "DIR", default_value = "sweep-failures")]
+    out: PathBuf,
+    /// What to write.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| "two numbers are wanted, the smaller first: 0..1000".to_owned())
+}
+
+fn shard(text: &str) -> Result<(u64, u64), String> {
+    let parts = text.split_once('/').and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+    parts
+        .filter(|(part, parts)| part < parts)
+        .ok_or_else(|| "a part below their number is wanted: 0/4 to 3/4".to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = |text: &str, unit: char| text.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok());
+    let seconds = unit(text, 's')
+        .or_else(|| unit(text, 'm').map(|minutes| minutes.saturating_mul(60)))
+        .or_else(|| unit(text, 'h').map(|hours| hours.saturating_mul(3_600)));
+    seconds.map(Duration::from_secs).ok_or_else(|| "a whole number of s, m or h is wanted: 90s, 10m, 2h".to_owned())
+}
+
+/// How often a line tells of the progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+impl Sweep {
+    #[expect(clippy::disallowed_methods, reason = "the time that a person waits, not the simulated one")]
+    pub(crate) fn execute(self) -> ExitCode {
+        let stop = Arc::new(AtomicBool::new(false));
+        // Without the handler Ctrl-C ends the program as it always does.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
+        let begun = Instant::now();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let plan = Plan {
+            seeds: self.seeds.clone(),
+            shard: self.shard,
+            jobs: self.jobs.unwrap_or(cores),
+            out: self.out.clone(),
+        };
+        let bar = self.bar();
+        let told = std::sync::Mutex::new(begun);
+        let swept = sweep(&plan, &stop, &|played: &Played, known: &Tally| {
+            if self.format == Format::Json {
+                super::print(&format!("{}\n", played.json()));
+            }
+            if let Some(failure) = &played.failure {
+                bar.suspend(|| eprintln!("seed {} failed: {failure}", played.seed));
+            }
+            bar.set_position(known.played);
+            let now = Instant::now();
+            let mut told = told.lock().expect("no thread panics while it tells");
+            if bar.is_hidden() && now.duration_since(*told) >= LINE_EVERY {
+                *told = now;
+                eprintln!(
+                    "{} seeds, {} failed, {} s",
+                    known.played,
+                    known.failed.len(),
+                    now.duration_since(begun).as_secs()
+                );
+            }
+            if self.time_limit.is_some_and(|limit| now.duration_since(begun) >= limit) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        });
+        bar.finish_and_clear();
+        match swept {
+            Ok(tally) => {
+                self.report(&tally, begun.elapsed());
+                if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+            Err(error) => {
+                eprintln!("{}: cannot be written: {error}", self.out.display());
+                ExitCode::from(2)
+            }
+        }
+    }
+
+    fn bar(&self) -> ProgressBar {
+        if !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} to go")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new((self.seeds.end - self.seeds.start).div_ceil(self.shard.1)).with_style(style)
+    }
+
+    fn report(&self, tally: &Tally, took: Duration) {
+        if self.format == Format::Json {
+            return super::print(&format!("{}\n", tally.json()));
+        }
+        let mut text = format!("seeds     {} played, {} failed\n", tally.played, tally.failed.len());
+        text.push_str(&format!("faults    {}\n", tally.faults.line()));
+        let simulated = tally.simulated_ns / 1_000_000_000;
+        text.push_str(&format!("simulated {simulated} s, {} inputs, in {} s\n", tally.inputs, took.as_secs()));
+        for (seed, failure) in &tally.failed {
+            let file = self.out.join(format!("seed-{seed}.toml"));
+            text.push_str(&format!("seed {seed}: {failure}\n  sim run {0}\n  sim shrink {0}\n", file.display()));
+        }
+        if let Some(next) = tally.next {
+            let shard = if self.shard == (0, 1) {
+                String::new()
+            } else {
+                format!(" --shard {}/{}", self.shard.0, self.shard.1)
+            };
+            text.push_str(&format!("ended early; to go on: sim sweep --seeds {next}..{}{shard}\n", self.seeds.end));
+        }
+        super::print(&text);
+    }
+}

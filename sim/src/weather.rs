@@ -1,0 +1,370 @@
+//! Weather: a scenario that is drawn from a seed. First everything may go wrong; then every fault ends, and the cluster
+//! must find together.
+//!
+//! It is written as the text of a scenario file, so that a seed that fails leaves a file that anybody can play, read and
+//! shrink.
+
+use std::fmt::Write as _;
+
+use crate::draw::{Draw, Purpose};
+
+/// When the faults begin, in milliseconds.
+const BEGIN: u64 = 5_000;
+
+/// How long a fault that ends by itself lasts at most, in milliseconds.
+const LASTS: u64 = 21_000;
+
+/// What a host's process is doing, as far as the steps so far say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doing {
+    Running,
+    Down,
+    /// Out of the cluster, and still there.
+    Out,
+}
+
+/// The timings of a profile, as far as the weather must know them.
+#[derive(Clone, Copy)]
+struct Profile {
+    name: &'static str,
+    /// How long a cluster may take to find together, in milliseconds: the longest suspicion, a leave that is taken back,
+    /// a few rounds of reconnects and push/pulls.
+    calm: u64,
+}
+
+const PROFILES: [Profile; 3] = [
+    Profile { name: "lan", calm: 120_000 },
+    Profile { name: "local", calm: 90_000 },
+    Profile { name: "wan", calm: 600_000 },
+];
+
+/// The weather of one seed, as it is drawn.
+struct Weather {
+    draw: Draw,
+    names: Vec<String>,
+    doing: Vec<Doing>,
+    encrypted: bool,
+    native: bool,
+    /// Whether nodes have seeds that they try until somebody answers; else an operator joins them again in the end.
+    seeded: bool,
+    steps: String,
+}
+
+/// The text of the scenario that `seed` draws.
+pub fn scenario(seed: u64) -> String {
+    let mut weather = Weather::new(seed);
+    let (head, profile) = weather.head(seed);
+    let length = 10_000 + weather.draw.below(50_000);
+    let faults = 2 + weather.draw.below(11);
+    let mut times: Vec<u64> = (0..faults).map(|_| BEGIN + weather.draw.below(length)).collect();
+    times.sort_unstable();
+    for at in times {
+        weather.fault(at);
+    }
+    // The last fault that ends by itself may end after the last one begins.
+    let end = BEGIN + length + LASTS;
+    weather.calm(end);
+    let until = end + profile.calm;
+    let said = until - profile.calm / 2;
+    weather.step(said, &format!("event = {{ nodes = [\"{}\"], name = \"calm\" }}", weather.names[0]));
+    let mut text = head.replace("UNTIL", &seconds(until));
+    text.push_str(&weather.steps);
+    let _ = write!(
+        text,
+        "\n[[expect]]\nconverged = true\n\n[[expect]]\nfrom = \"{}\"\nevents = {{ kind = \"user\", name = \"calm\", count = 1 }}\n",
+        seconds(said)
+    );
+    text
+}
+
+/// Milliseconds as a scenario writes them.
+fn seconds(millis: u64) -> String {
+    format!("{millis}ms")
+}
+
+impl Weather {
+    fn new(seed: u64) -> Self {
+        let mut draw = Draw::new(seed, Purpose::Weather);
+        // Small clusters are where races show; a few larger ones show what needs many.
+        let count = [3, 3, 4, 5, 5, 6, 7, 9][index(draw.below(8))];
+        let names: Vec<String> = (0..count).map(|number| char::from(b'a' + number).to_string()).collect();
+        let doing = vec![Doing::Running; names.len()];
+        Self { draw, names, doing, encrypted: false, native: false, seeded: false, steps: String::new() }
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.draw.below(100) < percent
+    }
+
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[index(self.draw.below(all.len() as u64))]
+    }
+
+    /// Everything before the steps.
+    fn head(&mut self, seed: u64) -> (String, Profile) {
+        let profile = match self.draw.below(20) {
+            0..12 => PROFILES[0],
+            12..19 => PROFILES[1],
+            _ => PROFILES[2],
+        };
+        let wire = self.one_of(&["native", "native", "native", "auto", "auto", "memberlist", "mixed", "mixed"]);
+        self.native = wire == "native";
+        self.encrypted = self.chance(30);
+        let mut text = format!(
+            "# Drawn by `sim sweep`, seed {seed}.\n[run]\nseed = {seed}\nuntil = \"UNTIL\"\n\n[cluster]\nnodes = {}\nprofile = \
+             \"{}\"\nstart = \"{}\"\nwire = \"{}\"\n",
+            list(&self.names),
+            profile.name,
+            if self.chance(70) { "joined" } else { "join" },
+            if wire == "mixed" { "auto" } else { wire },
+        );
+        for (key, percent) in [("encrypt", if self.encrypted { 100 } else { 0 }), ("snapshot", 30), ("tags_file", 30)] {
+            if self.chance(percent) {
+                let _ = writeln!(text, "{key} = true");
+            }
+        }
+        if self.chance(30) {
+            text.push_str("persist = false\n");
+        }
+        self.seeded = self.chance(60);
+        if self.seeded {
+            let targets = list(&self.names[..2]);
+            let _ = writeln!(text, "retry_join = {{ targets = {targets}, interval = \"5s\" }}");
+        }
+        let coalesce = if self.chance(20) { ", coalesce = true" } else { "" };
+        let _ = write!(
+            text,
+            "config = {{ push_pull_interval = \"10s\", reconnect_interval = \"5s\"{coalesce} }}\n\n[link]\n{}",
+            self.link()
+        );
+        if wire == "mixed" {
+            let some = self.some();
+            let _ = write!(text, "\n[[node]]\nname = {}\nwire = \"memberlist\"\n", list(&some));
+        }
+        (text, profile)
+    }
+
+    /// What a link does while the weather is bad.
+    fn link(&mut self) -> String {
+        let delay = self.one_of(&["0.2ms", "1ms..5ms", "1ms..5ms", "5ms..50ms", "20ms..200ms"]);
+        let mut text = format!("delay = \"{delay}\"\n");
+        let most = self.one_of(&[0, 0, 2, 10, 30]);
+        for (key, most) in [("loss", most), ("duplicate", 15), ("reorder", 15), ("refuse", 10), ("reset", 2)] {
+            if most > 0 && self.chance(30) {
+                let _ = writeln!(text, "{key} = \"{}%\"", 1 + self.draw.below(most));
+            }
+        }
+        // Without a seal or a checksum a turned bit is believed: memberlist leaves that to UDP's own checksum.
+        if (self.encrypted || self.native) && self.chance(15) {
+            text.push_str("corrupt = \"1%\"\n");
+        }
+        text
+    }
+
+    fn step(&mut self, at: u64, verb: &str) {
+        let _ = write!(self.steps, "\n[[step]]\nat = \"{}\"\n{verb}\n", seconds(at));
+    }
+
+    /// One or a few nodes, never all.
+    fn some(&mut self) -> Vec<String> {
+        let count = 1 + index(self.draw.below(self.names.len() as u64 / 2));
+        let mut names = self.names.clone();
+        for place in 0..count {
+            let other = place + index(self.draw.below((names.len() - place) as u64));
+            names.swap(place, other);
+        }
+        names.truncate(count);
+        names.sort_unstable();
+        names
+    }
+
+    fn others(&self, some: &[String]) -> Vec<String> {
+        self.names.iter().filter(|name| !some.contains(name)).cloned().collect()
+    }
+
+    /// A node whose process does what is asked for.
+    fn one(&mut self, doing: Doing) -> Option<usize> {
+        let fitting: Vec<usize> = (0..self.names.len()).filter(|&at| self.doing[at] == doing).collect();
+        (!fitting.is_empty()).then(|| fitting[index(self.draw.below(fitting.len() as u64))])
+    }
+
+    /// One that runs, while at least two do.
+    fn victim(&mut self) -> Option<usize> {
+        let running = self.doing.iter().filter(|doing| **doing == Doing::Running).count();
+        if running < 3 { None } else { self.one(Doing::Running) }
+    }
+
+    fn fault(&mut self, at: u64) {
+        match self.draw.below(22) {
+            0..3 => self.cut(at),
+            3 => {
+                let from = self.some();
+                let to = self.others(&from);
+                self.step(at, &format!("cut_one_way = {{ from = {}, to = {} }}", list(&from), list(&to)));
+                self.heal_later(at);
+            }
+            4..6 => self.crash(at),
+            6..9 => self.restart(at),
+            9..11 => self.for_a_while(at, "pause", "resume"),
+            11 => self.for_a_while(at, "unplug", "plug"),
+            12 => self.for_a_while(at, "disk_full", "disk_freed"),
+            13 => self.for_a_while(at, "stall", "unstall"),
+            14 => self.leave(at),
+            15 => self.force_leave(at),
+            16 => {
+                let link = self.link().trim_end().replace('\n', ", ");
+                self.step(at, &format!("link = {{ {link} }}"));
+            }
+            17..19 => {
+                if let Some(node) = self.one(Doing::Running) {
+                    let (name, count) = (self.names[node].clone(), 1 + self.draw.below(20));
+                    let event = format!(
+                        "event = {{ nodes = [\"{name}\"], name = \"storm\", payload = \"{{}}\", count = {count} }}"
+                    );
+                    self.step(at, &event);
+                }
+            }
+            19 => {
+                if let Some(node) = self.one(Doing::Running) {
+                    let (name, relay) = (self.names[node].clone(), self.draw.below(3));
+                    let query = format!(
+                        "query = {{ nodes = [\"{name}\"], name = \"load\", ack = true, relay_factor = {relay} }}"
+                    );
+                    self.step(at, &query);
+                }
+            }
+            _ => {
+                if let Some(node) = self.one(Doing::Running) {
+                    let (name, value) = (self.names[node].clone(), self.draw.below(100));
+                    self.step(at, &format!("tags = {{ nodes = [\"{name}\"], set = {{ v = \"{value}\" }} }}"));
+                }
+            }
+        }
+    }
+
+    fn cut(&mut self, at: u64) {
+        let one = self.some();
+        let other = self.others(&one);
+        let groups = format!("[{}, {}]", list(&one), list(&other));
+        let verb = if self.chance(30) {
+            format!("cut = {{ groups = {groups}, reset = true }}")
+        } else {
+            format!("cut = {groups}")
+        };
+        self.step(at, &verb);
+        self.heal_later(at);
+    }
+
+    /// Half of the cuts last until the calm.
+    fn heal_later(&mut self, at: u64) {
+        if self.chance(50) {
+            let at = at + self.draw.below(20_000);
+            self.step(at, "heal = \"all\"");
+        }
+    }
+
+    fn for_a_while(&mut self, at: u64, begin: &str, end: &str) {
+        let some = self.some();
+        self.step(at, &format!("{begin} = {}", list(&some)));
+        if self.chance(80) {
+            let at = at + self.one_of(&[20, 300, 2_000, 10_000]) + self.draw.below(1_000);
+            self.step(at, &format!("{end} = {}", list(&some)));
+        }
+    }
+
+    fn crash(&mut self, at: u64) {
+        let Some(node) = self.victim() else { return };
+        self.doing[node] = Doing::Down;
+        let name = self.names[node].clone();
+        let power = self.chance(50);
+        self.step(at, &format!("crash = {{ nodes = [\"{name}\"], power = {power} }}"));
+    }
+
+    /// Of one that is down, or of one that runs: a process that is replaced in place.
+    fn restart(&mut self, at: u64) {
+        let Some(node) = self.one(Doing::Down).or_else(|| self.victim()) else { return };
+        self.doing[node] = Doing::Running;
+        let name = self.names[node].clone();
+        let disk = if self.chance(20) { ", disk = \"lost\"" } else { "" };
+        let wire = match self.draw.below(4) {
+            0 if !self.native => ", wire = \"auto\"",
+            1 if !self.native => ", wire = \"memberlist\"",
+            _ => "",
+        };
+        self.step(at, &format!("restart = {{ nodes = [\"{name}\"]{disk}{wire} }}"));
+    }
+
+    fn leave(&mut self, at: u64) {
+        if let Some(node) = self.one(Doing::Out).filter(|_| self.draw.below(2) == 0) {
+            self.doing[node] = Doing::Running;
+            let name = self.names[node].clone();
+            return self.step(at, &format!("rejoin = [\"{name}\"]"));
+        }
+        let Some(node) = self.victim() else { return };
+        let stay = self.chance(40);
+        self.doing[node] = if stay { Doing::Out } else { Doing::Down };
+        let name = self.names[node].clone();
+        self.step(at, &format!("leave = {{ nodes = [\"{name}\"], stay = {stay} }}"));
+    }
+
+    fn force_leave(&mut self, at: u64) {
+        let (Some(node), target) = (self.one(Doing::Running), self.some()) else { return };
+        let (name, prune) = (self.names[node].clone(), self.chance(30));
+        if name != target[0] {
+            let target = &target[0];
+            self.step(at, &format!("force_leave = {{ nodes = [\"{name}\"], target = \"{target}\", prune = {prune} }}"));
+        }
+    }
+
+    /// Every fault ends, and whoever is not there comes back.
+    fn calm(&mut self, at: u64) {
+        self.step(at, "heal = \"all\"");
+        let perfect = "delay = \"1ms..5ms\", loss = \"0%\", duplicate = \"0%\", reorder = \"0%\", corrupt = \"0%\", refuse = \"0%\", reset = \"0%\"";
+        self.step(at, &format!("link = {{ {perfect} }}"));
+        for verb in ["plug", "resume", "unstall", "disk_freed"] {
+            self.step(at, &format!("{verb} = \"*\""));
+        }
+        for node in 0..self.names.len() {
+            let name = self.names[node].clone();
+            match self.doing[node] {
+                Doing::Running => (),
+                Doing::Down => self.step(at + 500, &format!("restart = [\"{name}\"]")),
+                Doing::Out => self.step(at + 500, &format!("rejoin = [\"{name}\"]")),
+            }
+        }
+        if !self.seeded {
+            let (first, others) = (self.names[0].clone(), list(&self.names[1..]));
+            self.step(at + 10_000, &format!("join = {{ nodes = {others}, targets = [\"{first}\"] }}"));
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    format!("[{}]", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))
+}
+
+/// A small number as an index.
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn a_thousand_seeds_draw_scenarios_that_can_be_played() {
+        for seed in 0..1_000 {
+            let text = scenario(seed);
+            let read = Scenario::parse("weather.toml", &text);
+            assert!(read.is_ok(), "seed {seed}: {}\n{text}", read.expect_err("an error"));
+        }
+    }
+
+    #[test]
+    fn a_seed_draws_one_weather_and_another_seed_another() {
+        assert_eq!(scenario(7), scenario(7));
+        assert_ne!(scenario(7), scenario(8));
+    }
+}
