@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use villein_core::command::Reply;
 use villein_core::event::{MemberEventKind, QueryKey, Status, UserEvent};
@@ -41,7 +42,12 @@ struct Seen {
     incarnation: Incarnation,
     status: Status,
     addr: GossipAddr,
+    /// Since when it has that status, by the node's own clock.
+    since: Time,
 }
+
+/// After so much time no window of coalesced events is open any more.
+const WINDOW_MAX: Duration = Duration::from_secs(20);
 
 /// What one process has shown so far.
 #[derive(Debug, Default)]
@@ -226,17 +232,19 @@ impl Checkers {
         Ok(())
     }
 
-    /// What a node lists at one moment.
+    /// What a node lists at one moment of its own clock.
     ///
     /// # Errors
     /// The rule that does not hold.
-    pub fn view(&mut self, host: HostId, members: &[MemberView], stats: &Stats) -> Result<(), Broken> {
+    pub fn view(&mut self, host: HostId, at: Time, members: &[MemberView], stats: &Stats) -> Result<(), Broken> {
         let life = &mut self.lives[host.index()];
         bounds(&self.names, life, members, stats)?;
         let mut now = BTreeMap::new();
         for member in members {
             let name = &member.info.name;
-            let seen = Seen { incarnation: member.incarnation, status: member.info.status, addr: member.info.addr };
+            let status = member.info.status;
+            let since = life.seen.get(name).filter(|before| before.status == status).map_or(at, |before| before.since);
+            let seen = Seen { incarnation: member.incarnation, status, addr: member.info.addr, since };
             let own = life.name.as_ref() == Some(name);
             if let Some(before) = life.seen.get(name) {
                 succession(name, own, *before, seen)?;
@@ -247,7 +255,7 @@ impl Checkers {
                     format!("{name} begins at {} with {saved} on disk", seen.incarnation),
                 );
             }
-            if !life.coalesces {
+            if !life.coalesces || at.since(since) >= WINDOW_MAX {
                 agreement(name, seen.status, life.events.get(name).copied())?;
             }
             now.insert(name.clone(), seen);

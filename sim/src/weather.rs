@@ -71,8 +71,9 @@ pub fn scenario(seed: u64) -> String {
     text.push_str(&weather.steps);
     let _ = write!(
         text,
-        "\n[[expect]]\nconverged = true\n\n[[expect]]\nfrom = \"{}\"\nevents = {{ kind = \"user\", name = \"calm\", count = 1 }}\n",
-        seconds(said)
+        "\n[[expect]]\nconverged = true\n\n[[expect]]\nfrom = \"{said}\"\nevents = {{ kind = \"user\", name = \"calm\", count = 1 \
+         }}\n\n[[expect]]\nfrom = \"{said}\"\nlogs = {{ contains = \"no acks received\", count = 0 }}\n",
+        said = seconds(said)
     );
     text
 }

@@ -485,7 +485,8 @@ impl<'a> World<'a> {
         }
         let members = node.members();
         let stats = node.stats();
-        if let Err(broken) = self.checkers.view(host, &members, &stats) {
+        let at = self.hosts[host.index()].last_at;
+        if let Err(broken) = self.checkers.view(host, at, &members, &stats) {
             self.fail(Some(host), broken);
         }
         self.judge.view(self.now - self.zero, host, &members);

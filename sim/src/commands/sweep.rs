@@ -29,6 +29,9 @@ pub(crate) struct Sweep {
     /// End after this time: 90s, 10m, 2h.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     time_limit: Option<Duration>,
+    /// End at the first seed that fails.
+    #[arg(long)]
+    fail_fast: bool,
     /// Threads; as many as there are cores by default.
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -99,6 +102,9 @@ impl Sweep {
                     known.failed.len(),
                     now.duration_since(begun).as_secs()
                 );
+            }
+            if self.fail_fast && played.failure.is_some() {
+                stop.store(true, Ordering::Relaxed);
             }
             if self.time_limit.is_some_and(|limit| now.duration_since(begun) >= limit) {
                 stop.store(true, Ordering::Relaxed);

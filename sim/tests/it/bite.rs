@@ -32,7 +32,11 @@ impl History {
     }
 
     fn view(&mut self, members: &[MemberView]) -> Result<(), Broken> {
-        self.0.view(A, members, &stats(members))
+        self.view_at(0, members)
+    }
+
+    fn view_at(&mut self, second: u64, members: &[MemberView]) -> Result<(), Broken> {
+        self.0.view(A, Time::from_nanos(second * 1_000_000_000), members, &stats(members))
     }
 
     /// A history in which `b` is a member at incarnation 5.
@@ -136,6 +140,13 @@ fn an_event_or_a_listing_that_says_otherwise_is_caught() {
         "an event shows the status that it tells of",
     );
     let rule = "the listing agrees with the events";
+    // Coalescing may tell later, but not as late as that.
+    let mut history = History::with_b();
+    history.0.start(A, Name::from("a"), None, true, 8);
+    for second in [0, 19] {
+        assert_eq!(history.view_at(second, &[member("b", 5, Status::Alive)]), Ok(()));
+    }
+    caught(history.view_at(20, &[member("b", 5, Status::Alive)]), rule);
     caught(History::with_b().view(&[member("b", 5, Status::Failed)]), rule);
     caught(History::of(None).view(&[member("b", 5, Status::Alive)]), rule);
     let mut failed = History::with_b();
@@ -154,11 +165,11 @@ fn strangers_wrong_numbers_and_exceeded_bounds_are_caught() {
     caught(history.view(&[member("x", 1, Status::None)]), "only members of the cluster are listed");
     let mut wrong = stats(&[]);
     wrong.failed = 1;
-    caught(history.0.view(A, &[], &wrong), "the numbers agree with the listing");
+    caught(history.0.view(A, Time::ZERO, &[], &wrong), "the numbers agree with the listing");
     for change in [|stats: &mut Stats| stats.health_score = 8, |stats: &mut Stats| stats.intent_queue = 5_000] {
         let mut wrong = stats(&[]);
         change(&mut wrong);
-        caught(history.0.view(A, &[], &wrong), "nothing grows beyond its bound");
+        caught(history.0.view(A, Time::ZERO, &[], &wrong), "nothing grows beyond its bound");
     }
 }
 
