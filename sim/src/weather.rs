@@ -72,7 +72,8 @@ pub fn scenario(seed: u64) -> String {
     let _ = write!(
         text,
         "\n[[expect]]\nconverged = true\n\n[[expect]]\nfrom = \"{said}\"\nevents = {{ kind = \"user\", name = \"calm\", count = 1 \
-         }}\n\n[[expect]]\nfrom = \"{said}\"\nlogs = {{ contains = \"no acks received\", count = 0 }}\n",
+         }}\n\n[[expect]]\nfrom = \"{said}\"\nlogs = {{ contains = \"no acks received\", count = 0 }}\n\n[[expect]]\nfrom = \
+         \"{said}\"\nlogs = {{ contains = \"but other probes failed\", count = 0 }}\n",
         said = seconds(said)
     );
     text
