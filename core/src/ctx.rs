@@ -131,8 +131,8 @@ impl Ctx<'_> {
         let slot = self.table.slot(name).filter(|&slot| {
             self.table.find(slot).is_some_and(|member| member.identity.addr.socket_addr() == addr.socket_addr())
         });
-        let to = slot.and_then(|slot| self.to_slot(slot));
-        To { crc: false, ..to.unwrap_or_else(|| To::answer(addr.socket_addr(), self.opening())) }
+        let member = slot.and_then(|slot| self.to_slot(slot));
+        member.unwrap_or_else(|| To::answer(addr.socket_addr(), self.opening()))
     }
 
     /// Brings what waits into the encoding that is spoken.

@@ -232,11 +232,16 @@ impl Table {
         let Some(member) = self.find_mut(slot) else { return };
         let before = core::mem::replace(&mut member.native, native);
         if slot != me && list_of(member.state) == List::Live {
-            match (before, native) {
-                (true, false) => self.strangers = self.strangers.saturating_add(1),
-                (false, true) => self.strangers = self.strangers.saturating_sub(1),
-                (true, true) | (false, false) => (),
-            }
+            self.count_stranger(!before, !native);
+        }
+    }
+
+    /// A member was or was not a live stranger, and is or is not one now.
+    const fn count_stranger(&mut self, before: bool, now: bool) {
+        match (before, now) {
+            (false, true) => self.strangers = self.strangers.saturating_add(1),
+            (true, false) => self.strangers = self.strangers.saturating_sub(1),
+            (true, true) | (false, false) => (),
         }
     }
 
@@ -329,11 +334,7 @@ impl Table {
             member.listed_at = listed_at;
         }
         if slot != self.me && self.find(slot).is_some_and(|member| !member.native) {
-            match (list_of(before) == List::Live, list_of(state) == List::Live) {
-                (false, true) => self.strangers = self.strangers.saturating_add(1),
-                (true, false) => self.strangers = self.strangers.saturating_sub(1),
-                (true, true) | (false, false) => (),
-            }
+            self.count_stranger(list_of(before) == List::Live, list_of(state) == List::Live);
         }
         match (before.is_some(), state.is_some()) {
             (false, true) => self.known = self.known.saturating_add(1),

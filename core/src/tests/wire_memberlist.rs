@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::lamport::LamportTime;
+use crate::tests::memberlist_vectors::unhex;
 use crate::types::{GossipAddr, QueryId};
 use crate::wire::{Filter, Query, QueryResponse, Relay, UserEvent, memberlist};
 
 fn captured(name: &str) -> Vec<u8> {
     let line =
         include_str!("vectors/serf-messages.txt").lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let digits: Vec<u32> = line.expect(name).chars().filter_map(|digit| digit.to_digit(16)).collect();
-    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("two digits")).collect()
+    unhex(line.expect(name))
 }
 
 fn addr() -> GossipAddr {

@@ -63,9 +63,4 @@ impl Budget {
         self.allocated = allocated;
         Ok(())
     }
-
-    /// How much may still be allocated.
-    pub const fn room(&self) -> usize {
-        self.allocated_max.saturating_sub(self.allocated)
-    }
 }

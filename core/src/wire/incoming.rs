@@ -17,7 +17,6 @@ pub struct Incoming {
     originals: Vec<u8>,
     /// Where a sealed packet is opened.
     pub(super) plain: Vec<u8>,
-    native: Vec<Message>,
 }
 
 /// A message of a packet.
@@ -43,7 +42,10 @@ impl Incoming {
             None => Err(WireError::Truncated),
             Some(&native::MAGIC) => {
                 self.encoding = Encoding::Native;
-                self.open_native(bytes, envelope)
+                let Self { messages, plain, .. } = self;
+                native::read_packet(behind, envelope, plain, &mut |message| {
+                    messages.push(Received { message, original: 0..0 });
+                })
             }
             Some(_) => {
                 self.encoding = Encoding::Memberlist;
@@ -54,12 +56,6 @@ impl Incoming {
                 read
             }
         }
-    }
-
-    fn open_native(&mut self, bytes: &[u8], envelope: Envelope<'_>) -> Result<u32, WireError> {
-        let bad = native::open_packet_with(bytes, envelope, &mut self.plain, &mut self.native)?;
-        self.messages.extend(self.native.drain(..).map(|message| Received { message, original: 0..0 }));
-        Ok(bad)
     }
 
     /// Adds a message; `original` is kept for those who pass it on.

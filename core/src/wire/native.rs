@@ -21,6 +21,7 @@ use serf::{EventForm, QueryForm, RelayForm, ResponseForm};
 mod frame;
 mod serf;
 
+pub(crate) use frame::read_packet;
 pub use frame::{
     MAGIC, PART_OVERHEAD, Packet, VERSION, open_packet, open_packet_with, open_stream, packet_overhead, seal_packet,
     seal_parts, seal_stream,

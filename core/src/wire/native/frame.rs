@@ -122,19 +122,32 @@ pub fn open_packet_with(
     scratch: &mut Vec<u8>,
     messages: &mut Vec<Message>,
 ) -> Result<u32, WireError> {
-    let (label, bytes) = split_label(bytes)?.ok_or(WireError::Truncated)?;
+    let (label, behind) = split_label(bytes)?.ok_or(WireError::Truncated)?;
     check_label(label, envelope.label)?;
+    read_packet(behind, envelope, scratch, &mut |message| messages.push(message))
+}
+
+/// Reads a packet behind its label and hands out its messages, like [`open_packet_with`].
+///
+/// # Errors
+/// Those of [`open_packet`]; no message has then been handed out.
+pub(crate) fn read_packet(
+    bytes: &[u8],
+    envelope: Envelope<'_>,
+    scratch: &mut Vec<u8>,
+    take: &mut impl FnMut(Message),
+) -> Result<u32, WireError> {
     let (header, bytes) = bytes.split_first_chunk::<PACKET_HEADER>().ok_or_else(|| short_header(bytes))?;
     if is_sealed(*header, envelope)? {
         let aad = Aad::new(header, envelope.label);
         open_sealed(bytes, envelope, &aad, scratch)?;
-        Ok(read_parts(scratch, messages))
+        Ok(read_parts(scratch, take))
     } else {
         let (crc, body) = bytes.split_first_chunk::<CRC_BYTES>().ok_or(WireError::Truncated)?;
         if u32::from_be_bytes(*crc) != checksum(header, envelope.label, body) {
             return Err(WireError::Checksum);
         }
-        Ok(read_parts(body, messages))
+        Ok(read_parts(body, take))
     }
 }
 
@@ -231,7 +244,7 @@ fn open_sealed(bytes: &[u8], envelope: Envelope<'_>, aad: &Aad, out: &mut Vec<u8
 
 /// Reads the parts of a packet. A bad one does not disturb its neighbours; where the lengths stop making sense, or
 /// behind [`limits::PARTS_MAX`] parts, the rest counts as one.
-fn read_parts(mut rest: &[u8], messages: &mut Vec<Message>) -> u32 {
+fn read_parts(mut rest: &[u8], take: &mut impl FnMut(Message)) -> u32 {
     let mut bad = 0_u32;
     for _ in 0..limits::PARTS_MAX {
         if rest.is_empty() {
@@ -242,7 +255,7 @@ fn read_parts(mut rest: &[u8], messages: &mut Vec<Message>) -> u32 {
             .and_then(|(len, behind)| behind.split_at_checked(usize::from(u16::from_be_bytes(*len))));
         let Some((part, behind)) = part else { return bad.saturating_add(1) };
         match decode(part) {
-            Ok(message) => messages.push(message),
+            Ok(message) => take(message),
             Err(_) => bad = bad.saturating_add(1),
         }
         rest = behind;
