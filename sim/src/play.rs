@@ -1,5 +1,7 @@
 //! A run: the scenario is played twice with one seed, and both must come to the same.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::checkers::Broken;
 use crate::draw::Purpose;
 use crate::faults::Faults;
@@ -74,6 +76,12 @@ pub fn play_twice(scenario: &Scenario, seed: u64, progress: &dyn Fn(u8, u64)) ->
 /// same.
 pub fn play_once(scenario: &Scenario, seed: u64) -> Outcome {
     outcome(scenario, seed, &play(scenario, seed, Purpose::RestoreFirst, None, &|_| {}))
+}
+
+/// Plays `scenario` once or twice; `None`: the core panicked. A panic leaves nothing behind that anybody would use again.
+pub fn play_caught(scenario: &Scenario, seed: u64, twice: bool) -> Option<Outcome> {
+    let play = || if twice { play_twice(scenario, seed, &|_, _| {}) } else { play_once(scenario, seed) };
+    catch_unwind(AssertUnwindSafe(play)).ok()
 }
 
 fn compare(scenario: &Scenario, seeds: [u64; 2], progress: &dyn Fn(u8, u64)) -> Outcome {

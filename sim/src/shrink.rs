@@ -4,11 +4,10 @@
 //! is no candidate.
 
 use std::fmt::Write as _;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use toml::{Table, Value};
 
-use crate::play::{Outcome, Verdict, play_once, play_twice};
+use crate::play::{Verdict, play_caught};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::units::nanos;
 
@@ -73,22 +72,14 @@ pub fn shrink(
 
 /// In which way a scenario fails and when, in nanoseconds; `None`: it does not.
 fn judge(scenario: &Scenario, seed: u64) -> Option<(Failure, u64)> {
-    // A panic leaves nothing behind that anybody would use again.
-    let play = |twice| {
-        catch_unwind(AssertUnwindSafe(|| {
-            if twice { play_twice(scenario, seed, &|_, _| {}) } else { play_once(scenario, seed) }
-        }))
-    };
-    match play(false) {
-        Err(_) => Some((Failure::Panicked, scenario.until)),
-        Ok(outcome) => failure_of(&outcome).or_else(|| match play(true) {
-            Ok(outcome) => failure_of(&outcome),
-            Err(_) => Some((Failure::Panicked, scenario.until)),
-        }),
-    }
+    judge_plays(scenario, seed, false).or_else(|| judge_plays(scenario, seed, true))
 }
 
-fn failure_of(outcome: &Outcome) -> Option<(Failure, u64)> {
+/// The same of one play, or of two.
+fn judge_plays(scenario: &Scenario, seed: u64, twice: bool) -> Option<(Failure, u64)> {
+    let Some(outcome) = play_caught(scenario, seed, twice) else {
+        return Some((Failure::Panicked, scenario.until));
+    };
     if let Verdict::Differs { .. } = outcome.verdict {
         return Some((Failure::Differs, u64::MAX));
     }
@@ -139,12 +130,7 @@ impl Shrinker<'_> {
         let judged = match self.failure {
             // Only two plays can show it.
             Failure::Differs => judge(&scenario, self.seed),
-            Failure::Broken(_) | Failure::Unmet(_) | Failure::Panicked => {
-                match catch_unwind(AssertUnwindSafe(|| play_once(&scenario, self.seed))) {
-                    Ok(outcome) => failure_of(&outcome),
-                    Err(_) => Some((Failure::Panicked, scenario.until)),
-                }
-            }
+            Failure::Broken(_) | Failure::Unmet(_) | Failure::Panicked => judge_plays(&scenario, self.seed, false),
         };
         let Some((_, at)) = judged.filter(|(failure, _)| *failure == self.failure) else { return false };
         self.at = at;
@@ -279,9 +265,9 @@ impl Shrinker<'_> {
     /// The text, with what fails on top.
     fn result(&self, file: &str) -> String {
         let scenario = Scenario::parse(file, &write(&self.root)).expect("it has been played");
-        let what = match catch_unwind(AssertUnwindSafe(|| play_twice(&scenario, self.seed, &|_, _| {}))) {
-            Ok(outcome) => crate::sweep::failure(&outcome).unwrap_or_else(|| "nothing any more".to_owned()),
-            Err(_) => "the core panicked".to_owned(),
+        let what = match play_caught(&scenario, self.seed, true) {
+            Some(outcome) => crate::sweep::failure(&outcome).unwrap_or_else(|| "nothing any more".to_owned()),
+            None => "the core panicked".to_owned(),
         };
         let comment: Vec<String> = what.lines().map(|line| format!("#   {line}")).collect();
         format!("# Shrunk by `sim shrink` from {file}. What fails:\n{}\n{}", comment.join("\n"), write(&self.root))

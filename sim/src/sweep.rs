@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use crate::faults::Faults;
-use crate::play::{Outcome, Verdict, play_once, play_twice};
+use crate::play::{Outcome, Verdict, play_caught};
 use crate::scenario::Scenario;
 use crate::weather;
 
@@ -136,12 +135,8 @@ pub fn play(seed: u64) -> Played {
         Err(error) => return Played::broken(seed, format!("the weather cannot be read: {error}")),
     };
     let twice = seed.is_multiple_of(TWICE_EVERY);
-    // A panic leaves nothing behind that anybody would use again.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        if twice { play_twice(&scenario, seed, &|_, _| {}) } else { play_once(&scenario, seed) }
-    }));
-    match outcome {
-        Ok(outcome) => Played {
+    match play_caught(&scenario, seed, twice) {
+        Some(outcome) => Played {
             seed,
             failure: failure(&outcome),
             digest: Some(outcome.digest.to_string()),
@@ -149,7 +144,7 @@ pub fn play(seed: u64) -> Played {
             simulated_ns: scenario.until,
             faults: outcome.faults,
         },
-        Err(_) => Played::broken(seed, "the core panicked".to_owned()),
+        None => Played::broken(seed, "the core panicked".to_owned()),
     }
 }
 
