@@ -259,6 +259,15 @@ impl Serf {
         }
     }
 
+    /// After a leave that is taken back the targets are tried again, whether one of them has ever answered or not.
+    pub(super) fn resume_retry_join(&self, ctx: &mut Ctx<'_>) {
+        let Some(interval) = ctx.config.serf.retry_join.as_ref().map(|retry| retry.interval) else { return };
+        if self.joins.standing {
+            return self.arm_seeds(ctx);
+        }
+        ctx.arm_if_idle(TimerKind::RetryJoin, ctx.now + interval);
+    }
+
     /// N as the largest number of retries makes N + 1 attempts; 0 never ends (cli.md 3.7).
     fn retry_later(&mut self, ctx: &mut Ctx<'_>, errors: Vec<JoinError>) {
         let Some((interval, max)) = ctx.config.serf.retry_join.as_ref().map(|retry| (retry.interval, retry.max)) else {

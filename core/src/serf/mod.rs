@@ -354,6 +354,7 @@ impl Serf {
         }
         self.announce_join(ctx);
         self.arm_reconnect(ctx);
+        self.resume_retry_join(ctx);
         reply(ctx, id, Reply::Rejoined);
     }
 

@@ -184,6 +184,10 @@ impl Serf {
         if ctx.table.own().identity.meta == meta {
             return reply(ctx, id, Reply::TagsSet);
         }
+        if swim.is_leaving() {
+            swim.set_own_meta(ctx, meta);
+            return reply(ctx, id, Reply::TagsSet);
+        }
         let Some((number, waiter)) = self.begin_wait(ctx, id, Reply::TagsSet, Reply::TagsSet) else {
             return reply(ctx, id, Reply::Failed(CommandError::Busy));
         };

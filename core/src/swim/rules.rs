@@ -40,11 +40,21 @@ impl Swim {
     pub(crate) fn update(&mut self, ctx: &mut Ctx<'_>, meta: Meta, waiter: Waiter) {
         self.incarnation = self.incarnation.next();
         self.persist_incarnation(ctx);
-        let me = ctx.table.me();
-        let identity = ctx.config.interner.share(Identity { meta, ..(*ctx.table.own().identity).clone() });
-        ctx.table.set_identity(me, identity);
-        self.events.push(SwimEvent::Update(me));
+        self.set_own_meta(ctx, meta);
+        self.events.push(SwimEvent::Update(ctx.table.me()));
         self.speak_for_self(ctx, Some(waiter));
+    }
+
+    /// Our metadata changes, and nobody is told: after the last word about ourselves the next one would bring us back.
+    /// What is set now is announced by a rejoin.
+    pub(crate) fn set_own_meta(&self, ctx: &mut Ctx<'_>, meta: Meta) {
+        let identity = ctx.config.interner.share(Identity { meta, ..(*ctx.table.own().identity).clone() });
+        ctx.table.set_identity(ctx.table.me(), identity);
+    }
+
+    /// Whether we have said our last word.
+    pub(crate) const fn is_leaving(&self) -> bool {
+        self.leaving
     }
 
     /// A member speaks for itself, or somebody passes its word on.

@@ -342,6 +342,42 @@ fn u15_a_node_that_has_left_can_come_back_in_the_same_process() {
     }
 }
 
+#[test]
+fn tags_set_after_a_leave_bring_nobody_back_and_are_told_by_a_rejoin() {
+    let mut cluster = Cluster::joined(3, |_| ());
+    cluster.command(2, Command::Leave);
+    cluster.run(10 * SECOND);
+    let set: Tags = [(b"v".to_vec(), b"1".to_vec())].into();
+    let id = cluster.command(2, Command::SetTags { set: set.clone(), delete: [].into() });
+    assert_eq!(cluster.replies.get(&(2, id)), Some(&Reply::TagsSet));
+    cluster.run(30 * SECOND);
+    for number in 0..3 {
+        assert_eq!(cluster.status(number, 2), Some(Status::Left), "at node {number}");
+    }
+    cluster.command(2, Command::Rejoin);
+    cluster.join(2, 0);
+    cluster.run(5 * SECOND);
+    let seen = cluster.node(0).members();
+    let member = seen.iter().find(|member| member.info.tags == set).expect("somebody has the tags");
+    assert_eq!(member.info.status, Status::Alive);
+}
+
+#[test]
+fn a_node_that_left_before_a_seed_answered_tries_them_again_when_it_comes_back() {
+    let mut cluster = Cluster::new(2, |config| {
+        config.serf.retry_join =
+            Some(RetryJoin { targets: ["10.0.0.0".into()].into(), interval: 2 * SECOND, max: 0, replay: false });
+    });
+    cluster.cut(&[0], &[1]);
+    cluster.run(5 * SECOND);
+    cluster.command(1, Command::Leave);
+    cluster.run(10 * SECOND);
+    cluster.heal();
+    cluster.command(1, Command::Rejoin);
+    cluster.run(10 * SECOND);
+    assert_eq!(cluster.status(0, 1), Some(Status::Alive));
+}
+
 fn coalescing(config: &mut crate::Config) {
     config.serf.coalesce = Some(Coalesce::AGENT);
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use villein_sim::play::{Verdict, play_twice};
 use villein_sim::report;
+use villein_sim::scenario::Scenario;
 
 const SHIPPED: [&str; 19] = [
     "partition",
@@ -44,6 +45,19 @@ fn every_shipped_scenario_ends_as_expected() {
         insta::assert_snapshot!(name, text.replace(&digest, "[digest]"));
     }
     insta::assert_snapshot!("digests", digests);
+}
+
+/// What a sweep found once and what was mended stays mended.
+#[test]
+fn every_regression_ends_as_expected() {
+    let files = std::fs::read_dir(super::shipped().join("regressions")).expect("the directory is there");
+    let files: BTreeSet<_> = files.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let scenario = Scenario::load(&file).unwrap_or_else(|error| panic!("{error}"));
+        let outcome = play_twice(&scenario, scenario.seed, &|_, _| {});
+        assert_eq!(outcome.verdict, Verdict::AsExpected, "{}", report::text(&scenario, &outcome));
+    }
 }
 
 #[test]
