@@ -43,6 +43,8 @@ struct Weather {
     draw: Draw,
     names: Vec<String>,
     doing: Vec<Doing>,
+    /// Who was taken back after a leave: if that came before the leave was over, it was refused.
+    taken_back: Vec<bool>,
     encrypted: bool,
     native: bool,
     /// Whether nodes have seeds that they try until somebody answers; else an operator joins them again in the end.
@@ -90,8 +92,8 @@ impl Weather {
         // Small clusters are where races show; a few larger ones show what needs many.
         let count = [3, 3, 4, 5, 5, 6, 7, 9][index(draw.below(8))];
         let names: Vec<String> = (0..count).map(|number| char::from(b'a' + number).to_string()).collect();
-        let doing = vec![Doing::Running; names.len()];
-        Self { draw, names, doing, encrypted: false, native: false, seeded: false, steps: String::new() }
+        let (doing, taken_back) = (vec![Doing::Running; names.len()], vec![false; names.len()]);
+        Self { draw, names, doing, taken_back, encrypted: false, native: false, seeded: false, steps: String::new() }
     }
 
     fn chance(&mut self, percent: u64) -> bool {
@@ -299,6 +301,7 @@ impl Weather {
     fn leave(&mut self, at: u64) {
         if let Some(node) = self.one(Doing::Out).filter(|_| self.draw.below(2) == 0) {
             self.doing[node] = Doing::Running;
+            self.taken_back[node] = true;
             let name = self.names[node].clone();
             return self.step(at, &format!("rejoin = [\"{name}\"]"));
         }
@@ -329,9 +332,9 @@ impl Weather {
         for node in 0..self.names.len() {
             let name = self.names[node].clone();
             match self.doing[node] {
-                Doing::Running => (),
+                Doing::Running if !self.taken_back[node] => (),
                 Doing::Down => self.step(at + 500, &format!("restart = [\"{name}\"]")),
-                Doing::Out => self.step(at + 500, &format!("rejoin = [\"{name}\"]")),
+                Doing::Running | Doing::Out => self.step(at + 500, &format!("rejoin = [\"{name}\"]")),
             }
         }
         if !self.seeded {
