@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use villein_core::io::{Activity, ResolveError};
+use villein_core::io::{Activity, ResolveError, StreamAction};
 use villein_core::{Output, Stimulus};
 
 use crate::host::{Gate, Waiting};
@@ -24,8 +24,16 @@ impl World<'_> {
                 self.faults.unsent += 1;
                 self.push(0, Happening::Arrive { host, life, waiting: Waiting::SendFailed { to, activity } });
             }
-            Output::Datagram { to, bytes, .. } => self.send(host, to, bytes),
-            Output::Stream { id, action, .. } => self.stream_action(host, id, action),
+            Output::Datagram { to, bytes, .. } => {
+                self.measure(0, bytes.len());
+                self.send(host, to, bytes);
+            }
+            Output::Stream { id, action, .. } => {
+                if let StreamAction::Write(bytes) = &action {
+                    self.measure(1, bytes.len());
+                }
+                self.stream_action(host, id, action);
+            }
             Output::Resolve { id, host: question } => {
                 let life = self.hosts[host.index()].life;
                 let after = 1_000_000 + self.schedule.below(4_000_000);
@@ -40,6 +48,7 @@ impl World<'_> {
                 place.disk_until = at;
                 self.push_at(at, Happening::Stored { host, life, id, record });
             }
+            Output::Log(_) if self.meter.is_some() => {}
             Output::Log(log) => {
                 self.judge.log(self.now - self.zero, host, &log);
                 if self.scenario.logs.is_some_and(|least| log.level() >= least) {
@@ -47,6 +56,13 @@ impl World<'_> {
                     self.note(Entry::Log { host, text });
                 }
             }
+        }
+    }
+
+    fn measure(&mut self, frames: u64, bytes: usize) {
+        if let Some(meter) = &mut self.meter {
+            meter.frames += frames;
+            meter.bytes += bytes as u64;
         }
     }
 

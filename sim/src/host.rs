@@ -30,6 +30,7 @@ pub(crate) fn config(scenario: &Scenario, host: HostId, seed: u64) -> Config {
     let mut config = Config::new(Name::from(node.name.as_str()), addr, scenario.profile);
     config.tags = node.tags.clone();
     config.wire = node.wire;
+    config.compress = node.compress;
     config.swim = node.swim.clone();
     config.serf = node.serf.clone();
     config.label = scenario.label.as_bytes().into();
@@ -162,6 +163,8 @@ pub(crate) enum Gate {
     Closed,
     /// It does not, the activity has tried, and the node is told.
     Stalled,
+    /// It does not, and the node is never told: it goes on as if it did.
+    Buffered,
 }
 
 impl Host {

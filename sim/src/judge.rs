@@ -24,6 +24,8 @@ pub struct Unmet {
     pub expected: String,
     /// What was seen instead.
     pub seen: String,
+    /// Whether something did not come that was waited for; otherwise something came that must not.
+    pub missing: bool,
 }
 
 /// One expectation under way.
@@ -265,9 +267,23 @@ impl World<'_> {
         match seen {
             None => self.judge.met += 1,
             Some(seen) => {
-                let line = expect.line;
-                self.judge.unmet.push(Unmet { line, at, expected, seen });
+                let (line, missing) = (expect.line, self.is_missing(place));
+                self.judge.unmet.push(Unmet { line, at, expected, seen, missing });
             }
+        }
+    }
+
+    /// Whether an expectation that is not met waits for something, and did not get enough of it.
+    fn is_missing(&self, place: usize) -> bool {
+        let expect = &self.scenario.expects[place];
+        match &expect.what {
+            Expectation::NeverSees(_) | Expectation::Ordered => false,
+            Expectation::Heard { max, .. }
+            | Expectation::Events { max, .. }
+            | Expectation::Replies { max, .. }
+            | Expectation::Logs { max, .. } => self.miscounted(place, expect.at.as_deref(), 0, *max).is_none(),
+            Expectation::Shutdown(nodes) => !nodes.is_empty(),
+            Expectation::Sees(_) | Expectation::Converged | Expectation::Tags(_) | Expectation::Keys(_) => true,
         }
     }
 

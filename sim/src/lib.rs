@@ -8,6 +8,7 @@
 //! - `world` is the heap of happenings and the one place where a node is handed its input; `drive`
 //!   performs what comes out; `host` is one process with its disk and clock, `network` the links, `streams` the connections, `script` the scenario's steps.
 //! - `checkers` holds what must hold at every step, `judge` what the scenario expects, `trace` the digest.
+//! - `experiment` repeats the published measurements on worlds that are counted and not checked.
 //! - `report` writes what a person or a program reads.
 //!
 //! Randomness comes from one ChaCha stream per purpose of the seed, in integers; maps are ordered.
@@ -19,6 +20,7 @@ pub mod checkers;
 mod disk;
 mod draw;
 mod drive;
+pub mod experiment;
 pub mod faults;
 mod host;
 mod judge;

@@ -19,6 +19,7 @@ enum Command {
     Run(commands::run::Run),
     Sweep(commands::sweep::Sweep),
     Shrink(commands::shrink::Shrink),
+    Experiment(commands::experiment::Experiment),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -34,5 +35,6 @@ fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Sweep(sweep) => sweep.execute(),
         Command::Shrink(shrink) => shrink.execute(),
+        Command::Experiment(experiment) => experiment.execute(),
     }
 }

@@ -94,6 +94,10 @@ impl World<'_> {
     pub(crate) fn event(&mut self, host: HostId, event: Event) {
         match event {
             Event::Members { kind, members } => {
+                if let Some(meter) = &mut self.meter {
+                    let now = self.now;
+                    return meter.events.extend(members.into_iter().map(|member| (now, host, kind, member.name)));
+                }
                 let own = self.hosts[host.index()].name.clone();
                 for member in &members {
                     if let Err(broken) = self.checkers.event(host, kind, &member.name, member.status) {

@@ -1,5 +1,6 @@
 //! A run: the scenario is played twice with one seed, and both must come to the same.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::Broken;
@@ -35,6 +36,38 @@ pub struct Outcome {
     pub inputs: u64,
     /// The verdict.
     pub verdict: Verdict,
+}
+
+/// What failed first in a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Failure<'a> {
+    /// The two plays differ, from this second on.
+    Differs(Seconds),
+    /// A rule is broken, at this time.
+    Broken(u64, &'a Broken),
+    /// An expectation is not met.
+    Unmet(&'a Unmet),
+}
+
+impl fmt::Display for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Differs(from) => write!(f, "the two plays differ after {from}"),
+            Self::Broken(_, broken) => broken.fmt(f),
+            Self::Unmet(unmet) => write!(f, "expected {}; {}", unmet.expected, unmet.seen),
+        }
+    }
+}
+
+impl Outcome {
+    /// What failed first; `None`: nothing.
+    pub fn failure(&self) -> Option<Failure<'_>> {
+        if let Verdict::Differs { from, .. } = self.verdict {
+            return Some(Failure::Differs(from));
+        }
+        let broken = self.broken.as_ref().map(|(at, _, broken)| Failure::Broken(*at, broken));
+        broken.or_else(|| self.unmet.first().map(Failure::Unmet))
+    }
 }
 
 /// The verdict over a run.

@@ -42,21 +42,8 @@ impl World<'_> {
                     self.restart(host, *disk, join.as_deref());
                 }
             }
-            Verb::Pause(nodes) => {
-                for host in nodes {
-                    if self.hosts[host.index()].runs() {
-                        self.hosts[host.index()].paused = true;
-                        self.faults.pauses += 1;
-                    }
-                }
-            }
-            Verb::Resume(nodes) => {
-                for &host in nodes {
-                    if std::mem::take(&mut self.hosts[host.index()].paused) {
-                        self.drain(host);
-                    }
-                }
-            }
+            Verb::Pause(nodes) => self.pause(nodes),
+            Verb::Resume(nodes) => self.resume(nodes),
             Verb::Join { nodes, targets, replay } => {
                 for &host in nodes {
                     self.join(host, targets.clone(), *replay);
@@ -108,8 +95,27 @@ impl World<'_> {
             }
             Verb::Link(rule) => self.network.add_rule(rule),
             Verb::Dns(answers) => self.dns.extend(answers.iter().cloned()),
-            Verb::Stall { nodes, activities } => self.gates(nodes, activities, false),
-            Verb::Unstall { nodes, activities } => self.gates(nodes, activities, true),
+            Verb::Stall { nodes, activities } => self.gates(nodes, activities, Gate::Closed),
+            Verb::Unstall { nodes, activities } => self.gates(nodes, activities, Gate::Open),
+        }
+    }
+
+    /// Freezes processes.
+    pub(crate) fn pause(&mut self, nodes: &[HostId]) {
+        for host in nodes {
+            if self.hosts[host.index()].runs() {
+                self.hosts[host.index()].paused = true;
+                self.faults.pauses += 1;
+            }
+        }
+    }
+
+    /// Lets frozen processes go on.
+    pub(crate) fn resume(&mut self, nodes: &[HostId]) {
+        for &host in nodes {
+            if std::mem::take(&mut self.hosts[host.index()].paused) {
+                self.drain(host);
+            }
         }
     }
 
@@ -180,7 +186,9 @@ impl World<'_> {
         self.command(host, text, false, Command::Join { targets, replay });
     }
 
-    fn gates(&mut self, nodes: &[HostId], activities: &[Activity], open: bool) {
+    /// Opens or shuts the gates of some activities; one that is shut stays as it is shut.
+    pub(crate) fn gates(&mut self, nodes: &[HostId], activities: &[Activity], gate: Gate) {
+        let open = gate == Gate::Open;
         for &host in nodes {
             if self.hosts[host.index()].node.is_none() {
                 continue;
@@ -189,7 +197,7 @@ impl World<'_> {
                 if open {
                     self.open_gate(host, activity);
                 } else if self.hosts[host.index()].gates[activity.index()] == Gate::Open {
-                    self.hosts[host.index()].gates[activity.index()] = Gate::Closed;
+                    self.hosts[host.index()].gates[activity.index()] = gate;
                 }
             }
             let place = &self.hosts[host.index()];

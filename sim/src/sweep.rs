@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use serde_json::{Value, json};
 
 use crate::faults::Faults;
-use crate::play::{Outcome, Verdict, play_caught};
+use crate::play::play_caught;
 use crate::scenario::Scenario;
 use crate::weather;
 
@@ -138,7 +138,7 @@ pub fn play(seed: u64) -> Played {
     match play_caught(&scenario, seed, twice) {
         Some(outcome) => Played {
             seed,
-            failure: failure(&outcome),
+            failure: outcome.failure().map(|failure| failure.to_string()),
             digest: Some(outcome.digest.to_string()),
             inputs: outcome.inputs,
             simulated_ns: scenario.until,
@@ -152,15 +152,6 @@ impl Played {
     fn broken(seed: u64, failure: String) -> Self {
         Self { seed, failure: Some(failure), digest: None, faults: Faults::default(), inputs: 0, simulated_ns: 0 }
     }
-}
-
-/// What failed first in a run; `None`: nothing.
-pub fn failure(outcome: &Outcome) -> Option<String> {
-    if let Verdict::Differs { from, .. } = &outcome.verdict {
-        return Some(format!("the two plays differ after {from}"));
-    }
-    let broken = outcome.broken.as_ref().map(|(_, _, broken)| format!("{}: {}", broken.rule, broken.seen));
-    broken.or_else(|| outcome.unmet.first().map(|unmet| format!("expected {}; {}", unmet.expected, unmet.seen)))
 }
 
 /// Writes the scenario of a seed that failed, with what failed on top.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use villein_core::command::Command;
-use villein_core::event::QueryKey;
+use villein_core::event::{MemberEventKind, QueryKey};
 use villein_core::identity::Interner;
 use villein_core::io::{Activity, Deadline, Persist, PersistError, PersistId, ResolveId, StreamError, StreamEvent};
 use villein_core::types::Name;
@@ -84,6 +84,17 @@ impl Ord for Scheduled {
     }
 }
 
+/// What a measurement counts.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    /// Member events: when, at whom, what, and about whom.
+    pub(crate) events: Vec<(u64, HostId, MemberEventKind, Name)>,
+    /// Bytes of datagrams and streams.
+    pub(crate) bytes: u64,
+    /// Stream frames written.
+    pub(crate) frames: u64,
+}
+
 /// A run in progress.
 pub(crate) struct World<'a> {
     pub(crate) scenario: &'a Scenario,
@@ -108,6 +119,8 @@ pub(crate) struct World<'a> {
     pub(crate) timeline: Timeline,
     interner: Interner,
     check_every: u64,
+    /// What a measurement is told; without one everything is checked and hashed, and nodes are restored.
+    pub(crate) meter: Option<Meter>,
     pub(crate) broken: Option<(u64, Option<HostId>, Broken)>,
 }
 
@@ -142,20 +155,22 @@ impl<'a> World<'a> {
             judge: Judge::new(scenario),
             timeline: Timeline::new(),
             interner: Interner::default(),
+            meter: None,
             check_every: if count <= SMALL { 1 } else { count as u64 * 4 },
             broken: None,
         }
     }
 
+    /// A world that is measured: nothing is checked, hashed or restored, which takes most of the time of a large cluster.
+    pub(crate) fn measured(scenario: &'a Scenario, seed: u64) -> Self {
+        Self { meter: Some(Meter::default()), ..Self::new(scenario, seed, Purpose::RestoreFirst, None) }
+    }
+
     /// Plays the scenario; `tick` hears of each second.
     pub(crate) fn play(&mut self, tick: &dyn Fn(u64)) {
-        for host in self.scenario.hosts().filter(|host| !self.scenario.nodes[host.index()].down) {
-            self.push(0, Happening::Start(host));
-        }
-        if self.scenario.start == Start::Joined && !self.form() {
+        if !self.bring_up() {
             return;
         }
-        self.begin();
         for second in 1.. {
             let until = self.scenario.until.min(second * 1_000_000_000);
             self.run_until(self.zero + until);
@@ -167,12 +182,26 @@ impl<'a> World<'a> {
         self.overdue();
     }
 
+    /// Starts the processes, and lets them find each other where the scenario says so; false: they do not. Then the
+    /// scenario's own time begins.
+    pub(crate) fn bring_up(&mut self) -> bool {
+        for host in self.scenario.hosts().filter(|host| !self.scenario.nodes[host.index()].down) {
+            self.push(0, Happening::Start(host));
+        }
+        let formed = self.scenario.start != Start::Joined || self.form();
+        if formed {
+            self.begin();
+        }
+        formed
+    }
+
     /// The scenario's own time begins: from now on its network, its steps and its expectations hold.
     fn begin(&mut self) {
         self.zero = self.now;
         self.faults = Faults { restores: self.faults.restores, ..Faults::default() };
         self.timeline.clear();
         self.judge.clear();
+        self.meter = self.meter.as_ref().map(|_| Meter::default());
         self.network.set_base(self.scenario.link);
         for rule in &self.scenario.rules {
             self.network.add_rule(rule);
@@ -207,7 +236,7 @@ impl<'a> World<'a> {
         false
     }
 
-    fn run_until(&mut self, end: u64) {
+    pub(crate) fn run_until(&mut self, end: u64) {
         while self.broken.is_none() {
             let Some(next) = self.heap.peek_mut().filter(|next| next.at <= end) else { break };
             let next = std::collections::binary_heap::PeekMut::pop(next);
@@ -295,8 +324,9 @@ impl<'a> World<'a> {
         }
         let after = match self.scenario.start {
             Start::Join | Start::Apart => self.schedule.below(1_000_000_000),
-            // One after the other, so that nobody has to take in all of them at one time.
-            Start::Joined => u64::from(host.0) * 20_000_000,
+            // One after the other, so that nobody has to take in all of them at one time. Where it is measured they are all
+            // there before the first push/pull, so that each waits for the interval of the whole cluster.
+            Start::Joined => u64::from(host.0) * if self.meter.is_some() { 1_000_000 } else { 20_000_000 },
         };
         self.push(after, Happening::FirstJoin(host));
     }
@@ -449,22 +479,24 @@ impl<'a> World<'a> {
         let deadline = node.next_deadline().map(|deadline| deadline.at);
         place.last_at = at;
         place.inputs += 1;
-        if let Err(broken) = self.checkers.deadline(at, deadline) {
-            self.fail(Some(host), broken);
+        if self.meter.is_none() {
+            if let Err(broken) = self.checkers.deadline(at, deadline) {
+                self.fail(Some(host), broken);
+            }
+            self.trace.record(self.now, host, &outputs);
         }
-        self.trace.record(self.now, host, &outputs);
         for output in outputs.drain(..) {
             self.perform(host, output);
         }
         self.outputs = outputs;
-        if self.hosts[host.index()].inputs.is_multiple_of(self.check_every) {
+        if self.meter.is_none() && self.hosts[host.index()].inputs.is_multiple_of(self.check_every) {
             self.check(host);
         }
         self.plan_wake(host);
     }
 
     fn restore_if_due(&mut self, host: HostId) {
-        if self.now < self.hosts[host.index()].restore_at {
+        if self.now < self.hosts[host.index()].restore_at || self.meter.is_some() {
             return;
         }
         let mean = self.restore_mean();

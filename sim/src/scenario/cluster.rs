@@ -94,6 +94,7 @@ fn nodes(cluster: &Table<'_>) -> Result<(Profile, Vec<NodeSpec>), ScenarioError>
     let answers = answers(cluster)?;
     let wire = cluster.take("wire").map(|value| value.word(&WIRES)).transpose()?.unwrap_or(Wire::Native);
     let persist = cluster.take("persist").map(|value| value.flag()).transpose()?.unwrap_or(true);
+    let compress = cluster.take("compress").map(|value| value.flag()).transpose()?.unwrap_or(true);
     let mut nodes: Vec<NodeSpec> = names
         .into_iter()
         .map(|name| NodeSpec {
@@ -102,6 +103,7 @@ fn nodes(cluster: &Table<'_>) -> Result<(Profile, Vec<NodeSpec>), ScenarioError>
             serf: serf.clone(),
             tags: Tags::new(),
             wire,
+            compress,
             persist,
             down: false,
             drift_ppm: 0,

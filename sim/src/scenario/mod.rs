@@ -20,6 +20,7 @@ mod knobs;
 mod link;
 mod read;
 mod steps;
+pub(crate) use steps::ACTIVITIES;
 
 pub use read::ScenarioError;
 
@@ -91,6 +92,8 @@ pub struct NodeSpec {
     pub tags: Tags,
     /// Which encoding it speaks; one of memberlist's alone stands for a HashiCorp agent.
     pub wire: Wire,
+    /// Whether it compresses what it sends in memberlist's encoding.
+    pub compress: bool,
     /// Whether it keeps its incarnation on its disk.
     pub persist: bool,
     /// Whether it waits for a `restart` step.

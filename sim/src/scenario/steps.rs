@@ -257,7 +257,7 @@ fn address(text: &str, item: &Value<'_>, names: &Names<'_>) -> Result<IpAddr, Sc
 }
 
 /// What can be stalled: everything but the upkeep.
-const ACTIVITIES: [(&str, Activity); 7] = [
+pub(crate) const ACTIVITIES: [(&str, Activity); 7] = [
     ("probe", Activity::Probe),
     ("gossip", Activity::Gossip),
     ("push_pull", Activity::PushPull),

@@ -2,6 +2,7 @@
 
 mod bite;
 mod determinism;
+mod experiment;
 mod faults;
 mod scenarios;
 mod shrink;

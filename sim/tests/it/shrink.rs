@@ -69,6 +69,18 @@ fn a_busy_scenario_shrinks_to_what_its_failure_needs() {
     assert_eq!(again.text, shrunk.text, "nothing is left to take away");
 }
 
+/// The event of a cluster that was cut and has healed does not come soon enough: neither the heal nor the event may go.
+#[test]
+fn what_is_waited_for_stays_possible() {
+    let steps = "[[step]]\nat = \"14s\"\nheal = \"all\"\n\n[[step]]\nat = \"15s\"\nevent = { nodes = [\"a\"], name = \"calm\" }\n";
+    let text = BUSY.replace("[[step]]\nat = \"14s\"\nheal = \"all\"\n", steps);
+    let expects = "[[expect]]\nby = \"15100ms\"\nat = [\"f\"]\nevents = { kind = \"user\", name = \"calm\" }\n";
+    let text = format!("{}{expects}", text.split("[[expect]]").next().unwrap_or_default());
+    let shrunk = shrink("busy.toml", &text, None, &|_, _, _| {}).expect("it fails");
+    assert!(matches!(shrunk.failure, Failure::Missing(_)), "{:?}", shrunk.failure);
+    insta::assert_snapshot!("shrunk_waiting", shrunk.text);
+}
+
 #[test]
 fn a_scenario_that_does_not_fail_or_cannot_be_read_is_not_shrunk() {
     let passes = BUSY.replace("never_events = [\"member-failed\"]", "never_events = [\"member-reap\"]");

@@ -3,13 +3,16 @@
 //! It works on the text's own tables, so that whatever a scenario can say can be taken away; what the reader then refuses
 //! is no candidate.
 
+mod needs;
+
 use std::fmt::Write as _;
 
 use toml::{Table, Value};
 
-use crate::play::{Verdict, play_caught};
+use crate::play::{self, play_caught};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::units::nanos;
+use needs::Needs;
 
 /// In which way a scenario fails: numbers may differ between two that fail alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub enum Failure {
     Broken(&'static str),
     /// An expectation of this text is not met; its digits are left out.
     Unmet(String),
+    /// The same, and what is expected did not come. That is easily had by taking away what it comes from, so that is kept.
+    Missing(String),
     /// Two plays differ.
     Differs,
     /// The core panics.
@@ -64,7 +69,8 @@ pub fn shrink(
     if let Some(run) = root.get_mut("run").and_then(Value::as_table_mut) {
         run.insert("seed".to_owned(), Value::Integer(seed.cast_signed()));
     }
-    let mut shrinker = Shrinker { root, seed, failure, at, plays: 0, progress };
+    let needs = if let Failure::Missing(expected) = &failure { Some(Needs::of(&scenario, expected)) } else { None };
+    let mut shrinker = Shrinker { root, seed, failure, needs, at, plays: 0, progress };
     shrinker.work();
     let text = shrinker.result(file);
     Ok(Shrunk { text, failure: shrinker.failure, plays: shrinker.plays })
@@ -80,11 +86,12 @@ fn judge_plays(scenario: &Scenario, seed: u64, twice: bool) -> Option<(Failure, 
     let Some(outcome) = play_caught(scenario, seed, twice) else {
         return Some((Failure::Panicked, scenario.until));
     };
-    if let Verdict::Differs { .. } = outcome.verdict {
-        return Some((Failure::Differs, u64::MAX));
-    }
-    let broken = outcome.broken.as_ref().map(|(at, _, broken)| (Failure::Broken(broken.rule), *at));
-    broken.or_else(|| outcome.unmet.first().map(|unmet| (Failure::Unmet(digitless(&unmet.expected)), unmet.at)))
+    outcome.failure().map(|failure| match failure {
+        play::Failure::Differs(_) => (Failure::Differs, u64::MAX),
+        play::Failure::Broken(at, broken) => (Failure::Broken(broken.rule), at),
+        play::Failure::Unmet(unmet) if unmet.missing => (Failure::Missing(digitless(&unmet.expected)), unmet.at),
+        play::Failure::Unmet(unmet) => (Failure::Unmet(digitless(&unmet.expected)), unmet.at),
+    })
 }
 
 fn digitless(text: &str) -> String {
@@ -95,6 +102,8 @@ struct Shrinker<'a> {
     root: Table,
     seed: u64,
     failure: Failure,
+    /// What must not be taken away.
+    needs: Option<Needs>,
     /// When it fails.
     at: u64,
     plays: u64,
@@ -126,11 +135,16 @@ impl Shrinker<'_> {
             return false;
         }
         let Ok(scenario) = Scenario::parse("candidate", &write(&candidate)) else { return false };
+        if self.needs.as_ref().is_some_and(|needs| !needs.are_met_by(&scenario)) {
+            return false;
+        }
         self.plays += 1;
         let judged = match self.failure {
             // Only two plays can show it.
             Failure::Differs => judge(&scenario, self.seed),
-            Failure::Broken(_) | Failure::Unmet(_) | Failure::Panicked => judge_plays(&scenario, self.seed, false),
+            Failure::Broken(_) | Failure::Unmet(_) | Failure::Missing(_) | Failure::Panicked => {
+                judge_plays(&scenario, self.seed, false)
+            }
         };
         let Some((_, at)) = judged.filter(|(failure, _)| *failure == self.failure) else { return false };
         self.at = at;
@@ -173,8 +187,7 @@ impl Shrinker<'_> {
 
     /// Shortens the run where that does not make it fail for want of time.
     fn less_time(&mut self) {
-        let waits = matches!(&self.failure, Failure::Unmet(expected) if !expected.starts_with("no "));
-        while !waits
+        while self.needs.is_none()
             && let Some(half) = self.until().map(|until| until / 2_000_000_000)
             && half > 0
             && self.end_at(half)
@@ -233,6 +246,10 @@ impl Shrinker<'_> {
     /// Takes settings of the cluster, its links, its nodes and its steps away, one by one.
     fn fewer_settings(&mut self) {
         for path in settings(&self.root) {
+            // Another window of an expectation that waits is another expectation.
+            if self.needs.is_some() && path.first().is_some_and(|section| section == "expect") {
+                continue;
+            }
             self.try_with(|root| remove(root, &path));
         }
     }
@@ -266,7 +283,9 @@ impl Shrinker<'_> {
     fn result(&self, file: &str) -> String {
         let scenario = Scenario::parse(file, &write(&self.root)).expect("it has been played");
         let what = match play_caught(&scenario, self.seed, true) {
-            Some(outcome) => crate::sweep::failure(&outcome).unwrap_or_else(|| "nothing any more".to_owned()),
+            Some(outcome) => {
+                outcome.failure().map_or_else(|| "nothing any more".to_owned(), |failure| failure.to_string())
+            }
             None => "the core panicked".to_owned(),
         };
         let comment: Vec<String> = what.lines().map(|line| format!("#   {line}")).collect();

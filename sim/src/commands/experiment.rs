@@ -1,0 +1,160 @@
+//! `sim experiment`.
+
+use std::io::IsTerminal as _;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use villein_sim::experiment::{Book, Figures, Model, Plan, ROWS, Row, acceptance, run, text};
+
+/// Repeat a published experiment and put its tables beside the published ones.
+#[derive(clap::Args)]
+pub(crate) struct Experiment {
+    #[command(subcommand)]
+    which: Which,
+}
+
+#[derive(clap::Subcommand)]
+enum Which {
+    Lifeguard(Lifeguard),
+}
+
+/// Lifeguard (arXiv 1707.00788): false positives, latency and load of 128 nodes of which some are held up.
+///
+/// Each run is a line of --out; runs that stand there are not played again, so that a measurement that was ended goes on by
+/// the same command. Exit codes: 0 every band of the reference is met that something was run for; 1 one is not; 2 bad usage.
+#[derive(clap::Args)]
+struct Lifeguard {
+    /// Repetitions to play, the last one not included; the paper has ten of 432 interval runs and 54 threshold runs a row.
+    #[arg(long, value_name = "A..B", default_value = "0..1", value_parser = repetitions)]
+    repetitions: Range<u32>,
+    /// Rows by their beginnings, such as SWIM or "Lifeguard 2"; all of them by default.
+    #[arg(long, value_name = "ROW", value_delimiter = ';')]
+    rows: Vec<String>,
+    /// What an anomaly does to a member.
+    #[arg(long, default_value = "actor-gate", value_parser = model)]
+    model: Model,
+    /// A few runs that show the same in seconds.
+    #[arg(long)]
+    quick: bool,
+    /// Play nothing, and write the tables of what stands in --out.
+    #[arg(long)]
+    tables: bool,
+    /// The book of the runs; with --quick there is none by default.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Threads; as many as there are cores by default.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+}
+
+fn repetitions(text: &str) -> Result<Range<u32>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.filter(|range| !range.is_empty()).ok_or_else(|| "two numbers are wanted, the smaller first: 0..10".to_owned())
+}
+
+fn model(text: &str) -> Result<Model, String> {
+    let known = Model::ALL.map(Model::name);
+    Model::ALL
+        .into_iter()
+        .find(|model| model.name() == text)
+        .ok_or_else(|| format!("no such model; known: {}", known.join(", ")))
+}
+
+/// How often a line tells of the progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+impl Experiment {
+    pub(crate) fn execute(self) -> ExitCode {
+        match self.which {
+            Which::Lifeguard(lifeguard) => lifeguard.execute(),
+        }
+    }
+}
+
+impl Lifeguard {
+    fn execute(self) -> ExitCode {
+        let rows = match self.rows() {
+            Ok(rows) => rows,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(2);
+            }
+        };
+        let plan = if self.quick {
+            Plan { model: self.model, ..Plan::quick() }
+        } else {
+            Plan::whole(self.repetitions.clone(), rows, self.model)
+        };
+        let default = (!self.quick).then(|| PathBuf::from("lifeguard.jsonl"));
+        let (mut book, name) = match self.out.clone().or(default) {
+            None => (Book::in_memory(), "memory".to_owned()),
+            Some(path) => match Book::open(&path) {
+                Ok(book) => (book, path.display().to_string()),
+                Err(error) => {
+                    eprintln!("{}: {error}", path.display());
+                    return ExitCode::from(2);
+                }
+            },
+        };
+        if !self.tables
+            && let Err(error) = self.play(&plan, &mut book)
+        {
+            eprintln!("{name}: {error}");
+            return ExitCode::from(2);
+        }
+        let rows: Vec<Figures> = plan.rows.iter().map(|&row| Figures::gather(&book, &plan, row)).collect();
+        super::print(&format!("model of the anomaly: {}\n\n{}", plan.model.name(), text(&rows)));
+        if acceptance(&rows).iter().all(villein_sim::experiment::Band::is_met) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+
+    fn rows(&self) -> Result<Vec<Row>, String> {
+        if let Some(unknown) = self.rows.iter().find(|name| !ROWS.iter().any(|row| row.name.starts_with(name.as_str())))
+        {
+            let known = ROWS.map(|row| row.name);
+            return Err(format!("no row begins with \"{unknown}\"; known: {}", known.join("; ")));
+        }
+        let wanted =
+            |row: &Row| self.rows.is_empty() || self.rows.iter().any(|name| row.name.starts_with(name.as_str()));
+        Ok(ROWS.into_iter().filter(wanted).collect())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the time that a person waits, not the simulated one")]
+    fn play(&self, plan: &Plan, book: &mut Book) -> std::io::Result<()> {
+        let stop = Arc::new(AtomicBool::new(false));
+        // Without the handler Ctrl-C ends the program as it always does.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = plan.jobs();
+        let bar = if std::io::stderr().is_terminal() {
+            let style = ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {eta} to go")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(jobs.len() as u64).with_style(style)
+        } else {
+            ProgressBar::hidden()
+        };
+        let told = std::sync::Mutex::new(Instant::now());
+        run(&jobs, book, self.jobs.unwrap_or(cores), &stop, &|done| {
+            bar.set_position(done as u64);
+            let now = Instant::now();
+            let mut told = told.lock().expect("no thread panics while it tells");
+            if bar.is_hidden() && now.duration_since(*told) >= LINE_EVERY {
+                *told = now;
+                eprintln!("{done} of {} runs", jobs.len());
+            }
+        })?;
+        bar.finish_and_clear();
+        if stop.load(Ordering::Relaxed) {
+            eprintln!("ended early; the same command goes on");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! What a scenario that waits for something must keep: otherwise the smallest scenario in which it does not come is one in
+//! which it cannot come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::scenario::{HostId, LinkRule, NodeSpec, Scenario, Start, Verb};
+
+/// What must not be taken away.
+pub(super) struct Needs {
+    start: Start,
+    /// What is still wrong when all steps are done.
+    standing: BTreeSet<String>,
+    /// What operators do to bring it about, and where.
+    deeds: BTreeSet<(String, String)>,
+    nodes: BTreeMap<String, NodeSpec>,
+    expected: String,
+}
+
+impl Needs {
+    /// What `scenario` has, of which nothing may be missing in a smaller one.
+    pub(super) fn of(scenario: &Scenario, expected: &str) -> Self {
+        Self {
+            start: scenario.start,
+            standing: standing(scenario),
+            deeds: deeds(scenario, expected),
+            nodes: scenario.nodes.iter().map(|node| (node.name.clone(), node.clone())).collect(),
+            expected: expected.to_owned(),
+        }
+    }
+
+    /// Whether a smaller scenario still ends its faults, is told what is waited for, and has the same means.
+    pub(super) fn are_met_by(&self, scenario: &Scenario) -> bool {
+        let now = deeds(scenario, &self.expected);
+        let is_here = |name: &String| scenario.nodes.iter().any(|node| node.name == *name);
+        let kinds: BTreeSet<&String> = now.iter().map(|(what, _)| what).collect();
+        self.start == scenario.start
+            && self.deeds.iter().all(|(what, _)| kinds.contains(what))
+            && standing(scenario).is_subset(&self.standing)
+            && self.deeds.iter().all(|deed| !is_here(&deed.1) || now.contains(deed))
+            && scenario.nodes.iter().all(|node| self.nodes.get(&node.name).is_some_and(|before| means(before, node)))
+    }
+}
+
+/// Whether a node finds the others as soon as before, by the same means.
+fn means(before: &NodeSpec, now: &NodeSpec) -> bool {
+    before.swim.push_pull_interval == now.swim.push_pull_interval
+        && before.serf.reconnect_interval == now.serf.reconnect_interval
+        && before.serf.retry_join.is_some() == now.serf.retry_join.is_some()
+        && before.down == now.down
+}
+
+/// Commands without which nothing would be waited for, and where they are given.
+fn deeds(scenario: &Scenario, expected: &str) -> BTreeSet<(String, String)> {
+    let mut deeds = BTreeSet::new();
+    for step in &scenario.steps {
+        let (what, nodes) = match &step.verb {
+            Verb::Join { nodes, .. } => ("join".to_owned(), nodes),
+            Verb::Rejoin(nodes) => ("rejoin".to_owned(), nodes),
+            Verb::Event { nodes, name, .. } if expected.contains(&format!("\"{name}\"")) => {
+                (format!("event {name}"), nodes)
+            }
+            Verb::Query { nodes, question } => (format!("query {}", String::from_utf8_lossy(&question.name)), nodes),
+            Verb::Tags { nodes, .. } if expected.contains("tags") => ("tags".to_owned(), nodes),
+            Verb::Key { nodes, operation } if expected.contains("key") => (format!("{operation:?}"), nodes),
+            _ => continue,
+        };
+        deeds.extend(nodes.iter().map(|node| (what.clone(), scenario.name(*node).to_owned())));
+    }
+    deeds
+}
+
+/// What is still wrong when all steps are done, in words that mean the same in a smaller scenario.
+fn standing(scenario: &Scenario) -> BTreeSet<String> {
+    let mut faults = BTreeSet::new();
+    let mut link = scenario.link;
+    for step in &scenario.steps {
+        match &step.verb {
+            Verb::Cut { groups, .. } => between(scenario, groups, |cut| _ = faults.insert(cut)),
+            Verb::CutOneWay { from, to } => {
+                for from in from {
+                    faults.extend(to.iter().map(|to| cut(scenario, *from, *to)));
+                }
+            }
+            Verb::Heal(None) => faults.retain(|fault| !fault.starts_with("cut ")),
+            Verb::Heal(Some(groups)) => between(scenario, groups, |cut| _ = faults.remove(&cut)),
+            Verb::Crash { nodes, .. } => mark(scenario, &mut faults, nodes, "down", true),
+            Verb::Leave { nodes, .. } => mark(scenario, &mut faults, nodes, "out", true),
+            Verb::Restart { nodes, .. } => {
+                mark(scenario, &mut faults, nodes, "down", false);
+                mark(scenario, &mut faults, nodes, "out", false);
+            }
+            Verb::Rejoin(nodes) => mark(scenario, &mut faults, nodes, "out", false),
+            Verb::Pause(nodes) => mark(scenario, &mut faults, nodes, "paused", true),
+            Verb::Resume(nodes) => mark(scenario, &mut faults, nodes, "paused", false),
+            Verb::Unplug(nodes) => mark(scenario, &mut faults, nodes, "unplugged", true),
+            Verb::Plug(nodes) => mark(scenario, &mut faults, nodes, "unplugged", false),
+            Verb::Disk { nodes, full } => mark(scenario, &mut faults, nodes, "full", *full),
+            Verb::Stall { nodes, .. } => mark(scenario, &mut faults, nodes, "stalled", true),
+            Verb::Unstall { nodes, .. } => mark(scenario, &mut faults, nodes, "stalled", false),
+            Verb::Link(rule) => rule.apply(&mut link),
+            Verb::Join { .. }
+            | Verb::ForceLeave { .. }
+            | Verb::Event { .. }
+            | Verb::Query { .. }
+            | Verb::Tags { .. }
+            | Verb::Key { .. }
+            | Verb::Dns(_) => {}
+        }
+    }
+    scenario.rules.iter().for_each(|rule: &LinkRule| rule.apply(&mut link));
+    for (what, chance) in [
+        ("loss", link.loss),
+        ("duplicate", link.duplicate),
+        ("reorder", link.reorder),
+        ("corrupt", link.corrupt),
+        ("refuse", link.refuse),
+        ("reset", link.reset),
+    ] {
+        if chance.is_possible() {
+            faults.insert(format!("link {what}"));
+        }
+    }
+    faults
+}
+
+fn mark(scenario: &Scenario, faults: &mut BTreeSet<String>, nodes: &[HostId], what: &str, is_wrong: bool) {
+    for node in nodes {
+        let fault = format!("{what} {}", scenario.name(*node));
+        if is_wrong { _ = faults.insert(fault) } else { _ = faults.remove(&fault) }
+    }
+}
+
+fn cut(scenario: &Scenario, from: HostId, to: HostId) -> String {
+    format!("cut {} {}", scenario.name(from), scenario.name(to))
+}
+
+fn between(scenario: &Scenario, groups: &[Vec<HostId>], mut each: impl FnMut(String)) {
+    for (place, from) in groups.iter().enumerate() {
+        for to in groups.iter().enumerate().filter(|(other, _)| *other != place).flat_map(|(_, to)| to) {
+            from.iter().for_each(|from| each(cut(scenario, *from, *to)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str =
+        "[run]\nuntil = \"60s\"\n[cluster]\nnodes = [\"a\", \"b\", \"c\"]\nretry_join = { targets = [\"a\"] }\n";
+
+    fn scenario(steps: &str) -> Scenario {
+        Scenario::parse("test.toml", &format!("{HEAD}{steps}")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_fault_may_go_with_its_end_and_not_without_it() {
+        let cut = "[[step]]\nat = \"5s\"\ncut = [[\"a\"], [\"b\", \"c\"]]\n";
+        let heal = "[[step]]\nat = \"9s\"\nheal = \"all\"\n";
+        let needs = Needs::of(&scenario(&[cut, heal].concat()), "all to agree");
+        assert!(needs.are_met_by(&scenario(&[cut, heal].concat())));
+        assert!(needs.are_met_by(&scenario(heal)) && needs.are_met_by(&scenario("")));
+        assert!(!needs.are_met_by(&scenario(cut)));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_still_said() {
+        let say = "[[step]]\nat = \"9s\"\nevent = { nodes = [\"a\"], name = \"calm\" }\n";
+        let other = "[[step]]\nat = \"9s\"\nevent = { nodes = [\"a\"], name = \"storm\" }\n";
+        let needs = Needs::of(&scenario(&[say, other].concat()), "exactly  user events \"calm\"");
+        assert!(needs.are_met_by(&scenario(say)));
+        assert!(!needs.are_met_by(&scenario(other)));
+    }
+
+    #[test]
+    fn the_means_to_find_together_stay() {
+        let needs = Needs::of(&scenario(""), "all to agree");
+        let alone = HEAD.replace("retry_join = { targets = [\"a\"] }\n", "");
+        assert!(!needs.are_met_by(&Scenario::parse("test.toml", &alone).expect("a scenario")));
+    }
+}
