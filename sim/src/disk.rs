@@ -5,6 +5,8 @@ use villein_core::keyring::Key;
 use villein_core::types::{Incarnation, Tags};
 use villein_core::{Config, Saved};
 
+use crate::scenario::DiskFault;
+
 /// The files of one agent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Disk {
@@ -12,8 +14,8 @@ pub(crate) struct Disk {
     snapshot: Option<Vec<u8>>,
     keys: Option<Vec<Key>>,
     tags: Option<Tags>,
-    /// Whether there is no room for anything new.
-    pub(crate) full: bool,
+    /// What is wrong with it.
+    pub(crate) fault: DiskFault,
 }
 
 impl Disk {
@@ -31,6 +33,15 @@ impl Disk {
             Persist::Keyring(keys) => self.keys = Some(keys),
             Persist::Tags(tags) => self.tags = Some(tags),
         }
+    }
+
+    /// Power is lost while a record is written: of lines that are appended a part may stand, whatever replaces a file
+    /// is there whole or not at all. Whether anything stands.
+    pub(crate) fn tear(&mut self, record: &Persist, draw: impl FnOnce(u64) -> u64) -> bool {
+        let Persist::Snapshot { lines, replace: false } = record else { return false };
+        let part = usize::try_from(draw(lines.len() as u64)).unwrap_or_default();
+        self.snapshot.get_or_insert_default().extend_from_slice(&lines[..part]);
+        part > 0
     }
 
     /// The largest incarnation that an earlier process is known to have used.

@@ -26,6 +26,8 @@ pub(crate) enum Purpose {
     GossipKey = 8,
     /// Scenarios of a sweep.
     Weather = 9,
+    /// What somebody with the key forges.
+    Forge = 10,
 }
 
 /// A stream of numbers for one purpose.

@@ -8,7 +8,7 @@ use villein_core::{Output, Stimulus};
 use crate::host::{Gate, Waiting};
 use crate::network::host_at;
 use crate::report::Entry;
-use crate::scenario::{Answer, HostId};
+use crate::scenario::{Answer, DiskFault, HostId};
 use crate::world::{Happening, World};
 
 impl World<'_> {
@@ -42,7 +42,11 @@ impl World<'_> {
             Output::Event(event) => self.event(host, *event),
             Output::Reply { id, reply } => self.reply(host, id, *reply),
             Output::Persist { id, record } => {
-                let after = 1_000_000 + self.schedule.below(9_000_000);
+                let mut after = 1_000_000 + self.schedule.below(9_000_000);
+                if let DiskFault::Slow(by) = self.hosts[host.index()].disk.fault {
+                    after += by.draw(&mut self.schedule);
+                    self.faults.slow_writes += 1;
+                }
                 let place = &mut self.hosts[host.index()];
                 let (life, at) = (place.life, place.disk_until.max(self.now + after));
                 place.disk_until = at;
@@ -103,7 +107,7 @@ impl World<'_> {
             self.faults.undeliverable += 1;
             return;
         };
-        let fate = self.network.packet(from, to, &mut self.faults);
+        let fate = self.network.packet((from, to), bytes.len(), self.now, &mut self.faults);
         if let Some(after) = fate.second {
             self.push(after, Happening::Packet { from, to, bytes: bytes.clone() });
         }
@@ -112,16 +116,27 @@ impl World<'_> {
             if fate.corrupt {
                 self.network.corrupt(&mut bytes, &mut self.faults);
             }
+            if fate.truncate {
+                self.network.truncate(&mut bytes, &mut self.faults);
+            }
             self.push(after, Happening::Packet { from, to, bytes });
         }
     }
 
-    pub(crate) fn look_up(&self, name: &str, port: u16) -> Result<Box<[SocketAddr]>, ResolveError> {
-        match self.dns.get(name) {
+    pub(crate) fn look_up(&mut self, name: &str, port: u16) -> Result<Box<[SocketAddr]>, ResolveError> {
+        let answer: Result<Box<[SocketAddr]>, ResolveError> = match self.dns.get(name) {
             Some(Answer::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
             Some(Answer::Error(text)) => Err(ResolveError(text.clone())),
             None => Err(ResolveError(format!("lookup {name}: no such host"))),
+        };
+        let runs = |addr: &SocketAddr| {
+            host_at(*addr, self.hosts.len()).is_some_and(|host| self.hosts[host.index()].node.is_some())
+        };
+        match &answer {
+            Ok(addrs) if !addrs.is_empty() => self.faults.misresolved += u64::from(!addrs.iter().all(runs)),
+            Ok(_) | Err(_) => self.faults.unresolved += 1,
         }
+        answer
     }
 
     /// Adds to the timeline.

@@ -2,104 +2,103 @@
 
 use serde_json::{Value, json};
 
-use crate::scenario::{Scenario, Verb};
+use crate::scenario::{Block, DiskFault, Link, Scenario, Verb};
 
-/// How often each fault happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+/// Declares the counters once: their names in the report are those of the fields.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How often each fault happened.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Faults {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Faults {
+            /// Names and counts in the order of the report.
+            pub const fn list(&self) -> [(&'static str, u64); [$(stringify!($name)),*].len()] {
+                [$((stringify!($name), self.$name)),*]
+            }
+
+            /// Adds the counts of another run.
+            pub const fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters! {
     /// Datagrams sent, for comparison.
-    pub packets: u64,
+    packets,
     /// Datagrams lost on their way.
-    pub lost: u64,
+    lost,
     /// Datagrams that came twice.
-    pub duplicated: u64,
+    duplicated,
     /// Datagrams that were held back.
-    pub reordered: u64,
+    reordered,
+    /// Datagrams held up with all others of their link, to come at once.
+    clogged,
     /// Datagrams with turned bits.
-    pub corrupted: u64,
-    /// Datagrams that a cut stopped, in flight ones too.
-    pub cut: u64,
+    corrupted,
+    /// Datagrams of which the end is missing.
+    truncated,
+    /// Datagrams that were larger than their link lets through.
+    oversized,
+    /// Datagrams and stream segments that a cut stopped, in flight ones too.
+    cut,
+    /// Datagrams on links that let only streams through.
+    udp_blocked,
+    /// Stream segments on links that let only datagrams through.
+    tcp_blocked,
     /// Datagrams for a host or process that is down or for no host.
-    pub undeliverable: u64,
+    undeliverable,
     /// Datagrams dropped because a frozen process did not read them.
-    pub overflowed: u64,
+    overflowed,
+    /// Forged datagrams of somebody who has the key.
+    forged,
     /// Streams opened, for comparison.
-    pub streams: u64,
+    streams,
     /// Stream segments sent again after a loss or into a cut.
-    pub resent: u64,
+    resent,
     /// Connections refused.
-    pub refused: u64,
+    refused,
     /// Streams reset.
-    pub resets: u64,
+    resets,
     /// Streams that timed out.
-    pub timeouts: u64,
+    timeouts,
     /// Processes or hosts that crashed.
-    pub crashes: u64,
+    crashes,
     /// Processes that started again.
-    pub restarts: u64,
+    restarts,
+    /// Processes that started under a name that was another host's, so at another address.
+    moved,
+    /// Processes that started under another name than the one before them on their host.
+    renamed,
     /// Processes that were frozen.
-    pub pauses: u64,
+    pauses,
+    /// Clocks that were set forward.
+    clock_steps,
     /// Datagrams and stream actions that a closed gate held back.
-    pub stalled: u64,
+    stalled,
     /// Datagrams that could not even be sent.
-    pub unsent: u64,
+    unsent,
     /// Records that found no room on a disk.
-    pub unwritten: u64,
+    unwritten,
+    /// Records that a slow disk took long for.
+    slow_writes,
+    /// Records that were on their way to the disk when their process ended.
+    lost_writes,
+    /// Records of which a loss of power left a part on the disk.
+    torn_writes,
+    /// Names that the name server knew nothing of, or said it could not look up.
+    unresolved,
+    /// Names for which the name server gave an address where no process runs.
+    misresolved,
     /// Nodes replaced by their own checkpoint.
-    pub restores: u64,
+    restores,
 }
 
 impl Faults {
-    /// Names and counts in the order of the report.
-    pub const fn list(&self) -> [(&'static str, u64); 20] {
-        [
-            ("packets", self.packets),
-            ("lost", self.lost),
-            ("duplicated", self.duplicated),
-            ("reordered", self.reordered),
-            ("corrupted", self.corrupted),
-            ("cut", self.cut),
-            ("undeliverable", self.undeliverable),
-            ("overflowed", self.overflowed),
-            ("streams", self.streams),
-            ("resent", self.resent),
-            ("refused", self.refused),
-            ("resets", self.resets),
-            ("timeouts", self.timeouts),
-            ("crashes", self.crashes),
-            ("restarts", self.restarts),
-            ("pauses", self.pauses),
-            ("stalled", self.stalled),
-            ("unsent", self.unsent),
-            ("unwritten", self.unwritten),
-            ("restores", self.restores),
-        ]
-    }
-
-    /// Adds the counts of another run.
-    pub const fn add(&mut self, other: &Self) {
-        self.packets += other.packets;
-        self.lost += other.lost;
-        self.duplicated += other.duplicated;
-        self.reordered += other.reordered;
-        self.corrupted += other.corrupted;
-        self.cut += other.cut;
-        self.undeliverable += other.undeliverable;
-        self.overflowed += other.overflowed;
-        self.streams += other.streams;
-        self.resent += other.resent;
-        self.refused += other.refused;
-        self.resets += other.resets;
-        self.timeouts += other.timeouts;
-        self.crashes += other.crashes;
-        self.restarts += other.restarts;
-        self.pauses += other.pauses;
-        self.stalled += other.stalled;
-        self.unsent += other.unsent;
-        self.unwritten += other.unwritten;
-        self.restores += other.restores;
-    }
-
     /// One line of text: what never happened is left out.
     pub fn line(&self) -> String {
         let parts: Vec<String> =
@@ -125,14 +124,15 @@ impl Faults {
             rule.apply(&mut link);
             links.push(link);
         }
-        let asked =
-            |of: fn(&crate::scenario::Link) -> crate::units::Chance| links.iter().any(|link| of(link).is_possible());
+        let asked = |of: fn(&Link) -> crate::units::Chance| links.iter().any(|link| of(link).is_possible());
+        let link = |of: fn(&Link) -> bool| links.iter().any(of);
         let step = |of: fn(&Verb) -> bool| scenario.steps.iter().any(|step| of(&step.verb));
         [
             ("loss", asked(|link| link.loss), self.lost),
             ("duplicate", asked(|link| link.duplicate), self.duplicated),
             ("reorder", asked(|link| link.reorder), self.reordered),
             ("corrupt", asked(|link| link.corrupt), self.corrupted),
+            ("truncate", asked(|link| link.truncate), self.truncated),
             ("refuse", asked(|link| link.refuse), self.refused),
             ("reset", asked(|link| link.reset), self.resets),
             ("cut", step(|verb| matches!(verb, Verb::Cut { .. } | Verb::CutOneWay { .. })), self.cut),
@@ -140,7 +140,14 @@ impl Faults {
             ("restart", step(|verb| matches!(verb, Verb::Restart { .. })), self.restarts),
             ("pause", step(|verb| matches!(verb, Verb::Pause(_))), self.pauses),
             ("unplug", step(|verb| matches!(verb, Verb::Unplug(_))), self.unsent),
-            ("disk_full", step(|verb| matches!(verb, Verb::Disk { full: true, .. })), self.unwritten),
+            ("clog", link(|link| link.clog > 0), self.clogged),
+            ("mtu", link(|link| link.mtu.is_some()), self.oversized),
+            ("block = \"udp\"", link(|link| link.block == Block::Datagrams), self.udp_blocked),
+            ("block = \"tcp\"", link(|link| link.block == Block::Streams), self.tcp_blocked),
+            ("clock", step(|verb| matches!(verb, Verb::Clock { .. })), self.clock_steps),
+            ("forge", step(|verb| matches!(verb, Verb::Forge { .. })), self.forged),
+            ("disk_slow", step(|verb| matches!(verb, Verb::Disk { disk: DiskFault::Slow(_), .. })), self.slow_writes),
+            ("disk_full", step(|verb| matches!(verb, Verb::Disk { disk: DiskFault::Full, .. })), self.unwritten),
             ("stall", step(|verb| matches!(verb, Verb::Stall { .. })), self.stalled),
         ]
         .into_iter()

@@ -22,6 +22,7 @@ mod draw;
 mod drive;
 pub mod experiment;
 pub mod faults;
+mod forge;
 mod host;
 mod judge;
 mod network;

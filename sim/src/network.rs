@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::draw::{Draw, Purpose};
 use crate::faults::Faults;
-use crate::scenario::{HostId, Link, LinkRule};
+use crate::scenario::{Block, HostId, Link, LinkRule};
 
 /// The port of every simulated agent.
 pub(crate) const PORT: u16 = 7946;
@@ -56,6 +56,8 @@ pub(crate) struct Fate {
     pub(crate) second: Option<u64>,
     /// Whether bits of the packet (not of its copy) are turned over.
     pub(crate) corrupt: bool,
+    /// Whether its end (not that of its copy) is missing.
+    pub(crate) truncate: bool,
 }
 
 /// All links.
@@ -113,8 +115,8 @@ impl Network {
         link
     }
 
-    /// Decides what becomes of a packet.
-    pub(crate) fn packet(&mut self, from: HostId, to: HostId, faults: &mut Faults) -> Fate {
+    /// Decides what becomes of a packet of so many bytes that is sent now.
+    pub(crate) fn packet(&mut self, (from, to): (HostId, HostId), bytes: usize, now: u64, faults: &mut Faults) -> Fate {
         faults.packets += 1;
         if self.is_cut(from, to) {
             faults.cut += 1;
@@ -122,26 +124,46 @@ impl Network {
         }
         let link = self.link(from, to);
         let mut fate = Fate::default();
+        if link.block == Block::Datagrams {
+            faults.udp_blocked += 1;
+            return fate;
+        }
+        if link.mtu.is_some_and(|mtu| bytes > mtu as usize) {
+            faults.oversized += 1;
+            return fate;
+        }
         if link.loss.happens(&mut self.draw) {
             faults.lost += 1;
         } else {
-            fate.first = Some(self.travel(&link, faults));
+            fate.first = Some(self.travel(&link, now, faults));
             fate.corrupt = link.corrupt.happens(&mut self.draw);
+            fate.truncate = link.truncate.happens(&mut self.draw);
         }
         if link.duplicate.happens(&mut self.draw) {
             faults.duplicated += 1;
-            fate.second = Some(self.travel(&link, faults));
+            fate.second = Some(self.travel(&link, now, faults));
         }
         fate
     }
 
-    fn travel(&mut self, link: &Link, faults: &mut Faults) -> u64 {
+    fn travel(&mut self, link: &Link, now: u64, faults: &mut Faults) -> u64 {
         let mut delay = link.delay.draw(&mut self.draw);
         if link.reorder.happens(&mut self.draw) {
             faults.reordered += 1;
             delay = delay.saturating_add(link.reorder_delay.draw(&mut self.draw));
         }
+        if link.clog > 0 {
+            faults.clogged += 1;
+            delay = now.saturating_add(delay).next_multiple_of(link.clog).saturating_sub(now);
+        }
         delay
+    }
+
+    /// Takes the end of a packet away.
+    pub(crate) fn truncate(&mut self, bytes: &mut Box<[u8]>, faults: &mut Faults) {
+        faults.truncated += 1;
+        let left = usize::try_from(self.fault.below(bytes.len() as u64)).unwrap_or_default();
+        *bytes = bytes[..left].into();
     }
 
     /// Turns over one to three bits: what a checksum always notices.
@@ -169,6 +191,17 @@ impl Network {
             wait = wait.saturating_add(rto << again);
         }
         wait.saturating_add(link.delay.draw(&mut self.draw))
+    }
+
+    /// Whether a stream segment gets through at all.
+    pub(crate) fn stops_segment(&self, from: HostId, to: HostId, faults: &mut Faults) -> bool {
+        if self.is_cut(from, to) {
+            faults.cut += 1;
+            return true;
+        }
+        let blocked = self.link(from, to).block == Block::Streams;
+        faults.tcp_blocked += u64::from(blocked);
+        blocked
     }
 
     /// Whether this segment meets a reset on its way.
@@ -249,7 +282,7 @@ mod tests {
             ..Link::PERFECT
         };
         let (mut network, mut faults) = (Network::new(7, 2, link), Faults::default());
-        let fates: Vec<Fate> = (0..20_000).map(|_| network.packet(A, B, &mut faults)).collect();
+        let fates: Vec<Fate> = (0..20_000).map(|_| network.packet((A, B), 100, 0, &mut faults)).collect();
         assert_eq!(faults.packets, 20_000);
         assert!((1_800..2_200).contains(&faults.lost), "{faults:?}");
         assert!((900..1_100).contains(&faults.duplicated), "{faults:?}");
@@ -262,10 +295,10 @@ mod tests {
     fn a_one_way_cut_leaves_the_way_back_open() {
         let (mut network, mut faults) = (Network::new(7, 2, Link::PERFECT), Faults::default());
         network.cut(A, B);
-        assert_eq!(network.packet(A, B, &mut faults), Fate::default());
-        assert!(network.packet(B, A, &mut faults).first.is_some());
+        assert_eq!(network.packet((A, B), 100, 0, &mut faults), Fate::default());
+        assert!(network.packet((B, A), 100, 0, &mut faults).first.is_some());
         network.heal(A, B);
-        assert!(network.packet(A, B, &mut faults).first.is_some());
+        assert!(network.packet((A, B), 100, 0, &mut faults).first.is_some());
         assert_eq!(faults.cut, 1);
     }
 

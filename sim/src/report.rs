@@ -10,7 +10,7 @@ use villein_core::types::{JoinTarget, Tags};
 
 use crate::operate::Words;
 use crate::play::{Outcome, Verdict};
-use crate::scenario::{HostId, Scenario, Start, Verb};
+use crate::scenario::{DiskFault, HostId, Scenario, Start, Verb};
 use crate::units::Seconds;
 
 /// The timeline keeps so many entries; a run of a thousand nodes has a million, and nobody reads them.
@@ -469,7 +469,16 @@ pub(crate) fn verb(scenario: &Scenario, verb: &Verb) -> Option<String> {
         Verb::Unstall { nodes, activities } => format!("unstall {} ({})", named(nodes), activity_names(activities)),
         Verb::Unplug(nodes) => format!("unplug {}", named(nodes)),
         Verb::Plug(nodes) => format!("plug {}", named(nodes)),
-        Verb::Disk { nodes, full } => format!("{} {}", if *full { "disk full" } else { "disk freed" }, named(nodes)),
+        Verb::Disk { nodes, disk } => {
+            let word = match disk {
+                DiskFault::None => "freed",
+                DiskFault::Full => "full",
+                DiskFault::Slow(_) => "slow",
+            };
+            format!("disk {word} {}", named(nodes))
+        }
+        Verb::Clock { nodes, forward } => format!("clock {} forward by {}", named(nodes), Seconds(*forward)),
+        Verb::Forge { nodes, count } => format!("forge {count} to {}", named(nodes)),
         Verb::Event { nodes, name, payload, numbers, .. } => {
             let payload = if payload.is_empty() { String::new() } else { format!(" \"{payload}\"") };
             let (first, many) = (numbers.start, numbers.end - numbers.start);

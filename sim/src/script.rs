@@ -38,7 +38,10 @@ impl World<'_> {
                 for &host in nodes {
                     let own = scenario.name(host);
                     self.hosts[host.index()].wire = wire.unwrap_or(self.hosts[host.index()].wire);
-                    self.hosts[host.index()].name = Name::from(name.as_deref().unwrap_or(own));
+                    let name = Name::from(name.as_deref().unwrap_or(own));
+                    let before = std::mem::replace(&mut self.hosts[host.index()].name, name.clone());
+                    self.faults.renamed += u64::from(before != name);
+                    self.faults.moved += u64::from(name.as_bytes() != own.as_bytes());
                     self.restart(host, *disk, join.as_deref());
                 }
             }
@@ -90,14 +93,25 @@ impl World<'_> {
             }
             Verb::Unplug(nodes) => nodes.iter().for_each(|&host| self.plug(host, false)),
             Verb::Plug(nodes) => nodes.iter().for_each(|&host| self.plug(host, true)),
-            Verb::Disk { nodes, full } => {
-                nodes.iter().for_each(|host| self.hosts[host.index()].disk.full = *full);
+            Verb::Disk { nodes, disk } => {
+                nodes.iter().for_each(|host| self.hosts[host.index()].disk.fault = *disk);
             }
+            Verb::Clock { nodes, forward } => nodes.iter().for_each(|&host| self.set_forward(host, *forward)),
+            Verb::Forge { nodes, count } => nodes.iter().for_each(|&host| self.forge(host, *count)),
             Verb::Link(rule) => self.network.add_rule(rule),
             Verb::Dns(answers) => self.dns.extend(answers.iter().cloned()),
             Verb::Stall { nodes, activities } => self.gates(nodes, activities, Gate::Closed),
             Verb::Unstall { nodes, activities } => self.gates(nodes, activities, Gate::Open),
         }
+    }
+
+    /// A clock jumps: its process is woken for what has come due.
+    fn set_forward(&mut self, host: HostId, by: u64) {
+        let place = &mut self.hosts[host.index()];
+        place.clock.origin = place.clock.origin.saturating_add(by);
+        place.wake = u64::MAX;
+        self.faults.clock_steps += 1;
+        self.plan_wake(host);
     }
 
     /// Freezes processes.

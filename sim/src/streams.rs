@@ -178,7 +178,8 @@ impl World<'_> {
             return self.arm(number, side);
         }
         let receiver = &self.hosts[to.index()];
-        if self.network.is_cut(from, to) || (receiver.node.is_none() && receiver.down == Down::Power) {
+        let is_off = receiver.node.is_none() && receiver.down == Down::Power;
+        if is_off || self.network.stops_segment(from, to, &mut self.faults) {
             if way.tries == TRIES {
                 return self.break_off(number, StreamError::TimedOut);
             }

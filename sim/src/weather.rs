@@ -21,7 +21,15 @@ enum Doing {
     Down,
     /// Out of the cluster, and still there.
     Out,
+    /// Its name runs on another host.
+    Moved,
 }
+
+/// A host that runs nothing at first: a member moves there, or its name goes to another host.
+const SPARE: &str = "z";
+
+/// What the name server is asked for.
+const SEEDS: &str = "seeds.example";
 
 /// The timings of a profile, as far as the weather must know them.
 #[derive(Clone, Copy)]
@@ -49,6 +57,12 @@ struct Weather {
     native: bool,
     /// Whether nodes have seeds that they try until somebody answers; else an operator joins them again in the end.
     seeded: bool,
+    /// Whether a spare host is there and was not needed yet.
+    spare: bool,
+    /// Who runs in the calm, by their hosts' names.
+    there: Vec<String>,
+    /// Whether seeds are found by name.
+    named: bool,
     steps: String,
 }
 
@@ -68,15 +82,16 @@ pub fn scenario(seed: u64) -> String {
     weather.calm(end);
     let until = end + profile.calm;
     let said = until - profile.calm / 2;
-    weather.step(said, &format!("event = {{ nodes = [\"{}\"], name = \"calm\" }}", weather.names[0]));
+    weather.step(said, &format!("event = {{ nodes = [\"{}\"], name = \"calm\" }}", weather.there[0]));
     let mut text = head.replace("UNTIL", &seconds(until));
     text.push_str(&weather.steps);
     let _ = write!(
         text,
-        "\n[[expect]]\nconverged = true\n\n[[expect]]\nfrom = \"{said}\"\nevents = {{ kind = \"user\", name = \"calm\", count = 1 \
+        "\n[[expect]]\nconverged = true\n\n[[expect]]\nfrom = \"{said}\"\nat = {there}\nevents = {{ kind = \"user\", name = \"calm\", count = 1 \
          }}\n\n[[expect]]\nfrom = \"{said}\"\nlogs = {{ contains = \"no acks received\", count = 0 }}\n\n[[expect]]\nfrom = \
          \"{said}\"\nlogs = {{ contains = \"but other probes failed\", count = 0 }}\n",
-        said = seconds(said)
+        said = seconds(said),
+        there = list(&weather.there)
     );
     text
 }
@@ -92,8 +107,21 @@ impl Weather {
         // Small clusters are where races show; a few larger ones show what needs many.
         let count = [3, 3, 4, 5, 5, 6, 7, 9][index(draw.below(8))];
         let names: Vec<String> = (0..count).map(|number| char::from(b'a' + number).to_string()).collect();
+        let there = names.clone();
         let (doing, taken_back) = (vec![Doing::Running; names.len()], vec![false; names.len()]);
-        Self { draw, names, doing, taken_back, encrypted: false, native: false, seeded: false, steps: String::new() }
+        Self {
+            draw,
+            names,
+            doing,
+            there,
+            taken_back,
+            encrypted: false,
+            native: false,
+            seeded: false,
+            spare: false,
+            named: false,
+            steps: String::new(),
+        }
     }
 
     fn chance(&mut self, percent: u64) -> bool {
@@ -114,12 +142,17 @@ impl Weather {
         let wire = self.one_of(&["native", "native", "native", "auto", "auto", "memberlist", "mixed", "mixed"]);
         self.native = wire == "native";
         self.encrypted = self.chance(30);
+        let joined = self.chance(70);
+        // A cluster that starts joined has nobody who is down, and asks no name server.
+        self.spare = !joined && self.chance(50);
+        let mut names = self.names.clone();
+        names.extend(self.spare.then(|| SPARE.to_owned()));
         let mut text = format!(
             "# Drawn by `sim sweep`, seed {seed}.\n[run]\nseed = {seed}\nuntil = \"UNTIL\"\n\n[cluster]\nnodes = {}\nprofile = \
              \"{}\"\nstart = \"{}\"\nwire = \"{}\"\n",
-            list(&self.names),
+            list(&names),
             profile.name,
-            if self.chance(70) { "joined" } else { "join" },
+            if joined { "joined" } else { "join" },
             if wire == "mixed" { "auto" } else { wire },
         );
         for (key, percent) in [("encrypt", if self.encrypted { 100 } else { 0 }), ("snapshot", 30), ("tags_file", 30)] {
@@ -132,15 +165,23 @@ impl Weather {
         }
         self.seeded = self.chance(60);
         if self.seeded {
-            let targets = list(&self.names[..2]);
+            self.named = !joined && self.chance(50);
+            let targets = if self.named { format!("[\"{SEEDS}\"]") } else { list(&self.names[..2]) };
             let _ = writeln!(text, "retry_join = {{ targets = {targets}, interval = \"5s\" }}");
         }
         let coalesce = if self.chance(20) { ", coalesce = true" } else { "" };
+        let reclaim = if self.spare { ", dead_reclaim = \"10s\"" } else { "" };
         let _ = write!(
             text,
-            "config = {{ push_pull_interval = \"10s\", reconnect_interval = \"5s\"{coalesce} }}\n\n[link]\n{}",
+            "config = {{ push_pull_interval = \"10s\", reconnect_interval = \"5s\"{coalesce}{reclaim} }}\n\n[link]\n{}",
             self.link()
         );
+        if self.spare {
+            let _ = write!(text, "\n[[node]]\nname = \"{SPARE}\"\ndown = true\n");
+        }
+        if self.named {
+            self.answer(0, &list(&self.names[..2]));
+        }
         if wire == "mixed" {
             let some = self.some();
             let _ = write!(text, "\n[[node]]\nname = {}\nwire = \"memberlist\"\n", list(&some));
@@ -150,13 +191,23 @@ impl Weather {
 
     /// What a link does while the weather is bad.
     fn link(&mut self) -> String {
-        let delay = self.one_of(&["0.2ms", "1ms..5ms", "1ms..5ms", "5ms..50ms", "20ms..200ms"]);
+        let delay =
+            self.one_of(&["0.2ms", "1ms..5ms", "1ms..5ms", "5ms..50ms", "20ms..200ms", "5ms+50ms", "20ms~10ms"]);
         let mut text = format!("delay = \"{delay}\"\n");
         let most = self.one_of(&[0, 0, 2, 10, 30]);
         for (key, most) in [("loss", most), ("duplicate", 15), ("reorder", 15), ("refuse", 10), ("reset", 2)] {
             if most > 0 && self.chance(30) {
                 let _ = writeln!(text, "{key} = \"{}%\"", 1 + self.draw.below(most));
             }
+        }
+        if self.chance(10) {
+            let _ = writeln!(text, "truncate = \"{}%\"", 1 + self.draw.below(5));
+        }
+        if self.chance(10) {
+            let _ = writeln!(text, "mtu = {}", 60 + self.draw.below(600));
+        }
+        if self.chance(10) {
+            let _ = writeln!(text, "clog = \"{}\"", self.one_of(&["50ms", "400ms", "3s"]));
         }
         // Without a seal or a checksum a turned bit is believed: memberlist leaves that to UDP's own checksum.
         if (self.encrypted || self.native) && self.chance(15) {
@@ -199,7 +250,23 @@ impl Weather {
     }
 
     fn fault(&mut self, at: u64) {
-        match self.draw.below(22) {
+        match self.draw.below(30) {
+            22 => self.block(at),
+            23 => self.flap(at),
+            24 => {
+                let (some, forward) = (self.some(), self.one_of(&["300ms", "5s", "90s", "3h"]));
+                self.step(at, &format!("clock = {{ nodes = {}, forward = \"{forward}\" }}", list(&some)));
+            }
+            25 => {
+                let (some, by) = (self.some(), self.one_of(&["200ms", "1s..5s"]));
+                self.step(at, &format!("disk_slow = {{ nodes = {}, by = \"{by}\" }}", list(&some)));
+            }
+            26 => {
+                let (some, count) = (self.some(), 1 + self.draw.below(30));
+                self.step(at, &format!("forge = {{ nodes = {}, count = {count} }}", list(&some)));
+            }
+            27 => self.change_host(at),
+            28..30 => self.misdirect(at),
             0..3 => self.cut(at),
             3 => {
                 let from = self.some();
@@ -267,6 +334,63 @@ impl Weather {
         }
     }
 
+    /// A filter lets only one kind of packets through.
+    fn block(&mut self, at: u64) {
+        let (from, kind) = (self.some(), self.one_of(&["udp", "tcp"]));
+        let (to, both) = (self.others(&from), self.chance(50));
+        let ends = format!("from = {}, to = {}, both = {both}", list(&from), list(&to));
+        self.step(at, &format!("link = {{ {ends}, block = \"{kind}\" }}"));
+        if self.chance(50) {
+            let at = at + self.draw.below(20_000);
+            self.step(at, &format!("link = {{ {ends}, block = \"none\" }}"));
+        }
+    }
+
+    /// A cut that comes and goes.
+    fn flap(&mut self, at: u64) {
+        let one = self.some();
+        let (other, period) = (self.others(&one), 500 + self.draw.below(3_000));
+        for round in 0..2 + self.draw.below(4) {
+            self.step(at + round * period * 2, &format!("cut = [{}, {}]", list(&one), list(&other)));
+            self.step(at + round * period * 2 + period, "heal = \"all\"");
+        }
+    }
+
+    /// A member leaves and comes back on the spare host; or it crashes, and its host comes back under the spare's name.
+    fn change_host(&mut self, at: u64) {
+        if !self.spare {
+            return;
+        }
+        let Some(node) = self.victim() else { return };
+        self.spare = false;
+        let name = self.names[node].clone();
+        if self.chance(50) {
+            self.doing[node] = Doing::Moved;
+            self.there[node] = SPARE.to_owned();
+            self.step(at, &format!("leave = {{ nodes = [\"{name}\"], stay = false }}"));
+            self.step(at + LASTS, &format!("restart = {{ nodes = [\"{SPARE}\"], as = \"{name}\" }}"));
+        } else {
+            self.doing[node] = Doing::Moved;
+            self.step(at, &format!("crash = [\"{name}\"]"));
+            let at = at + self.draw.below(LASTS);
+            self.step(at, &format!("restart = {{ nodes = [\"{name}\"], as = \"{SPARE}\" }}"));
+        }
+    }
+
+    /// The name server says something else for a while.
+    fn misdirect(&mut self, at: u64) {
+        if !self.named {
+            return;
+        }
+        let one = list(&self.some());
+        let answer = self.one_of(&["[]", "\"server misbehaving\"", "[\"10.0.0.200\"]", one.as_str()]).to_owned();
+        self.answer(at, &answer);
+    }
+
+    fn answer(&mut self, at: u64, answer: &str) {
+        self.step(at, &format!("dns = {{ \"{SEEDS}\" = {answer} }}"));
+    }
+
     fn for_a_while(&mut self, at: u64, begin: &str, end: &str) {
         let some = self.some();
         self.step(at, &format!("{begin} = {}", list(&some)));
@@ -281,6 +405,10 @@ impl Weather {
         self.doing[node] = Doing::Down;
         let name = self.names[node].clone();
         let power = self.chance(50);
+        if power && self.chance(50) {
+            // What is on its way to the disk when the power goes is torn.
+            self.step(at - 3_000, &format!("disk_slow = {{ nodes = [\"{name}\"], by = \"1s..5s\" }}"));
+        }
         self.step(at, &format!("crash = {{ nodes = [\"{name}\"], power = {power} }}"));
     }
 
@@ -324,7 +452,8 @@ impl Weather {
     /// Every fault ends, and whoever is not there comes back.
     fn calm(&mut self, at: u64) {
         self.step(at, "heal = \"all\"");
-        let perfect = "delay = \"1ms..5ms\", loss = \"0%\", duplicate = \"0%\", reorder = \"0%\", corrupt = \"0%\", refuse = \"0%\", reset = \"0%\"";
+        let perfect = "delay = \"1ms..5ms\", loss = \"0%\", duplicate = \"0%\", reorder = \"0%\", corrupt = \"0%\", \
+            truncate = \"0%\", refuse = \"0%\", reset = \"0%\", mtu = \"none\", clog = \"0s\", block = \"none\"";
         self.step(at, &format!("link = {{ {perfect} }}"));
         for verb in ["plug", "resume", "unstall", "disk_freed"] {
             self.step(at, &format!("{verb} = \"*\""));
@@ -333,12 +462,16 @@ impl Weather {
             let name = self.names[node].clone();
             match self.doing[node] {
                 Doing::Running if !self.taken_back[node] => (),
+                Doing::Moved => (),
                 Doing::Down => self.step(at + 500, &format!("restart = [\"{name}\"]")),
                 Doing::Running | Doing::Out => self.step(at + 500, &format!("rejoin = [\"{name}\"]")),
             }
         }
+        if self.named {
+            self.answer(at, &list(&self.names[..2]));
+        }
         if !self.seeded {
-            let (first, others) = (self.names[0].clone(), list(&self.names[1..]));
+            let (first, others) = (self.there[0].clone(), list(&self.there[1..]));
             self.step(at + 10_000, &format!("join = {{ nodes = {others}, targets = [\"{first}\"] }}"));
         }
     }

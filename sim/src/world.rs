@@ -17,7 +17,7 @@ use crate::host::{self, Clock, Down, Gate, Heard, Host, TURN, Waiting};
 use crate::judge::Judge;
 use crate::network::Network;
 use crate::report::Timeline;
-use crate::scenario::{Answer, HostId, Link, Scenario, Start};
+use crate::scenario::{Answer, DiskFault, HostId, Link, Scenario, Start};
 use crate::streams::Streams;
 use crate::trace::Trace;
 
@@ -283,7 +283,7 @@ impl<'a> World<'a> {
             Happening::Stored { host, life, id, record } => {
                 let place = &mut self.hosts[host.index()];
                 if place.life == life {
-                    let result = if place.disk.full {
+                    let result = if place.disk.fault == DiskFault::Full {
                         self.faults.unwritten += 1;
                         Err(PersistError("no space left on device".to_owned()))
                     } else {
@@ -361,7 +361,24 @@ impl<'a> World<'a> {
     pub(crate) fn stop(&mut self, host: HostId, down: Down) {
         if self.hosts[host.index()].node.is_some() {
             self.streams_end(host, down == Down::Power);
+            self.drop_writes(host, down == Down::Power);
             self.hosts[host.index()].stop(down);
+        }
+    }
+
+    /// What is on its way to a disk does not arrive; without power the first of it may be torn.
+    fn drop_writes(&mut self, host: HostId, power: bool) {
+        let is_write = |event: &Scheduled| matches!(event.what, Happening::Stored { host: whose, .. } if whose == host);
+        let mut dropped: Vec<Scheduled> = Vec::new();
+        if self.heap.iter().any(is_write) {
+            let (writes, rest): (_, Vec<Scheduled>) = std::mem::take(&mut self.heap).into_iter().partition(is_write);
+            (dropped, self.heap) = (writes, rest.into());
+        }
+        self.faults.lost_writes += dropped.len() as u64;
+        dropped.sort_unstable_by(|one, other| other.cmp(one));
+        if let Some(Scheduled { what: Happening::Stored { record, .. }, .. }) = dropped.first().filter(|_| power) {
+            let (disk, schedule) = (&mut self.hosts[host.index()].disk, &mut self.schedule);
+            self.faults.torn_writes += u64::from(disk.tear(record, |bytes| schedule.below(bytes)));
         }
     }
 
@@ -382,7 +399,8 @@ impl<'a> World<'a> {
         }
     }
 
-    fn plan_wake(&mut self, host: HostId) {
+    /// Wakes the process at its next deadline, unless it is woken before.
+    pub(crate) fn plan_wake(&mut self, host: HostId) {
         let place = &mut self.hosts[host.index()];
         let Some(deadline) = place.node.as_ref().and_then(Node::next_deadline) else { return };
         let at = place.clock.real(deadline.at).max(self.now);

@@ -128,10 +128,30 @@ pub struct Link {
     pub reorder_delay: Delay,
     /// Packets of which some bits are turned over.
     pub corrupt: Chance,
+    /// Packets of which the end is missing.
+    pub truncate: Chance,
+    /// The largest datagram that gets through, in bytes; `None`: any.
+    pub mtu: Option<u32>,
+    /// Datagrams are held up and let go together at each multiple of this time, in nanoseconds; 0: they are not.
+    pub clog: u64,
+    /// What does not get through at all.
+    pub block: Block,
     /// Connections that are refused.
     pub refuse: Chance,
     /// Stream segments that end their stream with a reset.
     pub reset: Chance,
+}
+
+/// What a link does not let through, as a filter on the way does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Block {
+    /// It lets everything through.
+    #[default]
+    Nothing,
+    /// No datagrams.
+    Datagrams,
+    /// No streams.
+    Streams,
 }
 
 impl Link {
@@ -143,6 +163,10 @@ impl Link {
         reorder: Chance(0),
         reorder_delay: Delay::Uniform(5_000_000, 50_000_000),
         corrupt: Chance(0),
+        truncate: Chance(0),
+        mtu: None,
+        clog: 0,
+        block: Block::Nothing,
         refuse: Chance(0),
         reset: Chance(0),
     };
@@ -169,6 +193,14 @@ pub struct LinkRule {
     pub reorder_delay: Option<Delay>,
     /// See [`Link::corrupt`].
     pub corrupt: Option<Chance>,
+    /// See [`Link::truncate`].
+    pub truncate: Option<Chance>,
+    /// See [`Link::mtu`]; `Some(None)`: any size again.
+    pub mtu: Option<Option<u32>>,
+    /// See [`Link::clog`].
+    pub clog: Option<u64>,
+    /// See [`Link::block`].
+    pub block: Option<Block>,
     /// See [`Link::refuse`].
     pub refuse: Option<Chance>,
     /// See [`Link::reset`].
@@ -184,6 +216,10 @@ impl LinkRule {
         link.reorder = self.reorder.unwrap_or(link.reorder);
         link.reorder_delay = self.reorder_delay.unwrap_or(link.reorder_delay);
         link.corrupt = self.corrupt.unwrap_or(link.corrupt);
+        link.truncate = self.truncate.unwrap_or(link.truncate);
+        link.mtu = self.mtu.unwrap_or(link.mtu);
+        link.clog = self.clog.unwrap_or(link.clog);
+        link.block = self.block.unwrap_or(link.block);
         link.refuse = self.refuse.unwrap_or(link.refuse);
         link.reset = self.reset.unwrap_or(link.reset);
     }
@@ -310,12 +346,26 @@ pub enum Verb {
     Unplug(Vec<HostId>),
     /// Network interfaces are up again.
     Plug(Vec<HostId>),
-    /// Disks have room for what is new, or none.
+    /// Disks are as they should be, or are not.
     Disk {
         /// Whose.
         nodes: Vec<HostId>,
-        /// Whether there is none.
-        full: bool,
+        /// What is wrong with them.
+        disk: DiskFault,
+    },
+    /// Clocks jump forward, as that of a machine does which slept.
+    Clock {
+        /// Whose.
+        nodes: Vec<HostId>,
+        /// By how much, in nanoseconds.
+        forward: u64,
+    },
+    /// Somebody who has the cluster's key sends forged packets.
+    Forge {
+        /// To whom.
+        nodes: Vec<HostId>,
+        /// How many to each.
+        count: u64,
     },
     /// Links change.
     Link(LinkRule),
@@ -335,6 +385,18 @@ pub enum Verb {
         /// Which ones.
         activities: Vec<Activity>,
     },
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DiskFault {
+    /// Nothing.
+    #[default]
+    None,
+    /// There is no room for anything new.
+    Full,
+    /// Each record takes so much longer.
+    Slow(Delay),
 }
 
 /// Something that is done with the cluster's keys; keys are called by words, from which they are made.

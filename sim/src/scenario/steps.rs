@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use villein_core::io::Activity;
 
 use super::read::{ScenarioError, Table, Value, hint};
-use super::{Answer, HostId, Names, Step, Verb, cluster, commands, link};
-use crate::units::nanos;
+use super::{Answer, DiskFault, HostId, Names, Step, Verb, cluster, commands, link};
+use crate::units::{Delay, nanos};
 
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 26] = [
     "cut",
     "cut_one_way",
     "heal",
@@ -27,7 +27,10 @@ const VERBS: [&str; 23] = [
     "unplug",
     "plug",
     "disk_full",
+    "disk_slow",
     "disk_freed",
+    "clock",
+    "forge",
     "link",
     "dns",
     "stall",
@@ -148,8 +151,21 @@ fn read_verb(verb: &str, value: &Value<'_>, names: &Names<'_>) -> Result<Verb, S
         "key" => whole(value, |table| commands::key(table, names))?,
         "unplug" => Verb::Unplug(hosts()?),
         "plug" => Verb::Plug(hosts()?),
-        "disk_full" => Verb::Disk { nodes: hosts()?, full: true },
-        "disk_freed" => Verb::Disk { nodes: hosts()?, full: false },
+        "disk_full" => Verb::Disk { nodes: hosts()?, disk: DiskFault::Full },
+        "disk_freed" => Verb::Disk { nodes: hosts()?, disk: DiskFault::None },
+        "disk_slow" => whole(value, |table| {
+            let nodes = names.list(&table.need("nodes")?, verb)?;
+            Ok(Verb::Disk { nodes, disk: DiskFault::Slow(table.need("by")?.parsed(Delay::read)?) })
+        })?,
+        "clock" => whole(value, |table| {
+            let nodes = names.list(&table.need("nodes")?, verb)?;
+            Ok(Verb::Clock { nodes, forward: table.need("forward")?.parsed(nanos)? })
+        })?,
+        "forge" => whole(value, |table| {
+            let nodes = names.list(&table.need("nodes")?, verb)?;
+            let count = table.take("count").map(|value| value.number(1, TIMES_MAX)).transpose()?.unwrap_or(1);
+            Ok(Verb::Forge { nodes, count: count.unsigned_abs() })
+        })?,
         "link" => Verb::Link(link::rule(&value.table()?, names)?),
         "dns" => Verb::Dns(dns(value, names)?),
         "stall" => {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::scenario::{HostId, LinkRule, NodeSpec, Scenario, Start, Verb};
+use crate::scenario::{Block, DiskFault, HostId, LinkRule, NodeSpec, Scenario, Start, Verb};
 
 /// What must not be taken away.
 pub(super) struct Needs {
@@ -94,7 +94,7 @@ fn standing(scenario: &Scenario) -> BTreeSet<String> {
             Verb::Resume(nodes) => mark(scenario, &mut faults, nodes, "paused", false),
             Verb::Unplug(nodes) => mark(scenario, &mut faults, nodes, "unplugged", true),
             Verb::Plug(nodes) => mark(scenario, &mut faults, nodes, "unplugged", false),
-            Verb::Disk { nodes, full } => mark(scenario, &mut faults, nodes, "full", *full),
+            Verb::Disk { nodes, disk } => mark(scenario, &mut faults, nodes, "disk", *disk != DiskFault::None),
             Verb::Stall { nodes, .. } => mark(scenario, &mut faults, nodes, "stalled", true),
             Verb::Unstall { nodes, .. } => mark(scenario, &mut faults, nodes, "stalled", false),
             Verb::Link(rule) => rule.apply(&mut link),
@@ -104,19 +104,25 @@ fn standing(scenario: &Scenario) -> BTreeSet<String> {
             | Verb::Query { .. }
             | Verb::Tags { .. }
             | Verb::Key { .. }
+            | Verb::Clock { .. }
+            | Verb::Forge { .. }
             | Verb::Dns(_) => {}
         }
     }
     scenario.rules.iter().for_each(|rule: &LinkRule| rule.apply(&mut link));
-    for (what, chance) in [
-        ("loss", link.loss),
-        ("duplicate", link.duplicate),
-        ("reorder", link.reorder),
-        ("corrupt", link.corrupt),
-        ("refuse", link.refuse),
-        ("reset", link.reset),
+    for (what, is_wrong) in [
+        ("loss", link.loss.is_possible()),
+        ("duplicate", link.duplicate.is_possible()),
+        ("reorder", link.reorder.is_possible()),
+        ("corrupt", link.corrupt.is_possible()),
+        ("truncate", link.truncate.is_possible()),
+        ("refuse", link.refuse.is_possible()),
+        ("reset", link.reset.is_possible()),
+        ("mtu", link.mtu.is_some()),
+        ("clog", link.clog > 0),
+        ("block", link.block != Block::Nothing),
     ] {
-        if chance.is_possible() {
+        if is_wrong {
             faults.insert(format!("link {what}"));
         }
     }
