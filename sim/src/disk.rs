@@ -44,6 +44,11 @@ impl Disk {
         part > 0
     }
 
+    /// The tags that were kept last.
+    pub(crate) const fn tags(&self) -> Option<&Tags> {
+        self.tags.as_ref()
+    }
+
     /// The largest incarnation that an earlier process is known to have used.
     pub(crate) const fn incarnation(&self) -> Option<Incarnation> {
         self.incarnation

@@ -11,6 +11,9 @@ use crate::report::Entry;
 use crate::scenario::{Answer, DiskFault, HostId};
 use crate::world::{Happening, World};
 
+/// A checksum may stand before a full packet (gossip-wire.md 1.6).
+const CHECKSUM: usize = 5;
+
 impl World<'_> {
     /// Does what a node wants done, as the runtime does.
     pub(crate) fn perform(&mut self, host: HostId, output: Output) {
@@ -26,6 +29,10 @@ impl World<'_> {
             }
             Output::Datagram { to, bytes, .. } => {
                 self.measure(0, bytes.len());
+                let most = self.scenario.nodes[host.index()].swim.packet_bytes + CHECKSUM;
+                if let Err(broken) = self.checkers.datagram(bytes.len(), most) {
+                    self.fail(Some(host), broken);
+                }
                 self.send(host, to, bytes);
             }
             Output::Stream { id, action, .. } => {

@@ -1,16 +1,16 @@
 //! What operators ask of nodes and what they are told: commands, their replies, events, and answers to queries.
 
 use villein_core::command::{Command, Reply};
-use villein_core::event::{Event, QueryEvent, QueryKey, UserEvent};
+use villein_core::event::{Event, MemberEventKind, QueryEvent, QueryKey, UserEvent};
 use villein_core::io::RequestId;
 use villein_core::scale::ceil_log10;
 use villein_core::time::nanos;
 use villein_core::types::Name;
 
-use crate::checkers::Broken;
+use crate::checkers::{Broken, Remembered};
 use crate::host::{Gate, Waiting};
 use crate::report::Entry;
-use crate::scenario::{Answer, HostId};
+use crate::scenario::{Answer, HostId, Step, Verb};
 use crate::world::{Happening, World};
 
 /// A command that has no reply yet, or a query that is not over.
@@ -53,6 +53,7 @@ impl World<'_> {
         if let Err(broken) = self.checkers.reply(host, id, &reply) {
             self.fail(Some(host), broken);
         }
+        self.check_tags(host, &reply);
         let now = self.now;
         let place = &mut self.hosts[host.index()];
         let life = place.life;
@@ -100,6 +101,9 @@ impl World<'_> {
                 }
                 let own = self.hosts[host.index()].name.clone();
                 for member in &members {
+                    if kind == MemberEventKind::Reap {
+                        self.check_reap(host, &member.name);
+                    }
                     if let Err(broken) = self.checkers.event(host, kind, &member.name, member.status) {
                         self.fail(Some(host), broken);
                     }
@@ -117,6 +121,29 @@ impl World<'_> {
                 self.note(Entry::Shutdown { host, reason });
                 self.push(0, Happening::Stop { host, life });
             }
+        }
+    }
+
+    /// A member is forgotten: where nobody prunes, only after its time.
+    fn check_reap(&mut self, host: HostId, name: &Name) {
+        let prunes = |step: &Step| matches!(step.verb, Verb::ForceLeave { prune: true, .. });
+        if self.scenario.steps.iter().any(prunes) {
+            return;
+        }
+        let place = &self.hosts[host.index()];
+        let (at, serf) = (place.clock.local(self.now), &self.scenario.nodes[host.index()].serf);
+        let remembered = Remembered { failed: serf.reconnect_timeout, left: serf.tombstone_timeout };
+        if let Err(broken) = self.checkers.reaped(host, at, name, remembered) {
+            self.fail(Some(host), broken);
+        }
+    }
+
+    /// What is acknowledged is kept. While a process catches up it may not have read yet that something newer is kept.
+    fn check_tags(&mut self, host: HostId, reply: &Reply) {
+        let place = &self.hosts[host.index()];
+        let Some(node) = place.node.as_ref().filter(|_| place.backlog.is_empty()) else { return };
+        if let Err(broken) = self.checkers.tags_set(reply, &node.tags(), place.disk.tags()) {
+            self.fail(Some(host), broken);
         }
     }
 

@@ -535,8 +535,13 @@ impl<'a> World<'a> {
         }
         let members = node.members();
         let stats = node.stats();
-        let at = self.hosts[host.index()].last_at;
-        if let Err(broken) = self.checkers.view(host, at, &members, &stats) {
+        let place = &self.hosts[host.index()];
+        let own = members.iter().find(|member| member.info.name == place.name);
+        let keys = self.scenario.encrypt.then(|| node.keys().len());
+        let coordinate = node.coordinate(&place.name);
+        let shown = self.checkers.view(host, place.last_at, &members, &stats);
+        let shown = shown.and_then(|()| self.checkers.own(host, own, &stats, keys, coordinate.as_ref()));
+        if let Err(broken) = shown {
             self.fail(Some(host), broken);
         }
         self.judge.view(self.now - self.zero, host, &members);

@@ -2,16 +2,18 @@
 
 use std::io::Write as _;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use villein_core::Time;
 use villein_core::command::Reply;
+use villein_core::coordinate::Coordinate;
 use villein_core::event::{MemberEventKind, MemberInfo, QueryKey, Status, UserEvent};
 use villein_core::io::RequestId;
 use villein_core::lamport::LamportTime;
 use villein_core::node::{MemberView, Stats};
 use villein_core::types::{GossipAddr, Incarnation, Name, QueryId, Tags, Versions};
 use villein_core::wire::Encoding;
-use villein_sim::checkers::{Broken, Checkers};
+use villein_sim::checkers::{Broken, Checkers, Remembered};
 use villein_sim::scenario::HostId;
 
 const A: HostId = HostId(0);
@@ -93,6 +95,77 @@ fn an_incarnation_that_goes_back_is_caught_unless_the_address_changed() {
     let mut moved = member("b", 1, Status::Alive);
     moved.info.addr = GossipAddr::from_bytes(&[10, 0, 0, 9], 7946).expect("4 bytes");
     assert_eq!(History::with_b().view(&[moved]), Ok(()));
+}
+
+/// What a node that is well shows of itself, and then something else.
+fn own(
+    change: impl FnOnce(&mut History, &mut MemberView, &mut Stats, &mut Option<usize>, &mut Coordinate),
+) -> Result<(), Broken> {
+    let mut history = History::of(None);
+    let (mut me, mut keys, mut coordinate) = (member("a", 1, Status::Alive), Some(1), Coordinate::start());
+    let mut stats = stats(std::slice::from_ref(&me));
+    assert_eq!(history.0.own(A, Some(&me), &stats, keys, Some(&coordinate)), Ok(()));
+    change(&mut history, &mut me, &mut stats, &mut keys, &mut coordinate);
+    history.0.own(A, Some(&me), &stats, keys, Some(&coordinate))
+}
+
+#[test]
+fn a_node_that_shows_something_impossible_of_itself_is_caught() {
+    assert_eq!(own(|_, _, _, _, _| ()), Ok(()));
+    caught(own(|_, _, stats, _, _| stats.query_time = LamportTime(0)), "a Lamport clock never goes back");
+    caught(own(|_, me, _, _, _| me.info.status = Status::Failed), "a node knows itself");
+    caught(own(|_, _, _, keys, _| *keys = Some(0)), "an encrypted node has a key");
+    caught(own(|_, _, _, _, coordinate| coordinate.height = f64::NAN), "a coordinate is finite");
+    let heard = |history: &mut History, ltime| {
+        let (name, payload) = (b"deploy".as_slice().into(), Box::default());
+        let event = UserEvent { ltime: LamportTime(ltime), name, payload, coalesce: false };
+        assert_eq!(history.0.user_event(A, &event), Ok(()));
+    };
+    caught(own(|history, _, _, _, _| heard(history, 1)), "what was heard is in the past");
+    let stats = stats(&[]);
+    caught(History::of(None).0.own(A, None, &stats, None, None), "a node knows itself");
+}
+
+#[test]
+fn tags_that_change_without_a_word_are_caught() {
+    let tagged = |name: &str, incarnation, status| {
+        let mut member = member(name, incarnation, status);
+        member.info.tags = [(b"role".to_vec(), b"db".to_vec())].into();
+        [member]
+    };
+    let rule = "tags change with a higher incarnation only";
+    caught(History::with_b().view(&tagged("b", 5, Status::Alive)), rule);
+    assert_eq!(History::with_b().view(&tagged("b", 6, Status::Alive)), Ok(()));
+    // What a node sets after its leave is nobody else's business.
+    let mut left = History::of(None);
+    assert_eq!(left.0.event(A, MemberEventKind::Join, &Name::from("a"), Status::Alive), Ok(()));
+    assert_eq!(left.0.event(A, MemberEventKind::Leave, &Name::from("a"), Status::Left), Ok(()));
+    assert_eq!(left.view(&[member("a", 1, Status::Left)]), Ok(()));
+    assert_eq!(left.view(&tagged("a", 1, Status::Left)), Ok(()));
+}
+
+#[test]
+fn a_member_that_is_forgotten_too_soon_is_caught() {
+    let mut history = History::with_b();
+    assert_eq!(history.event(MemberEventKind::Failed, Status::Failed), Ok(()));
+    assert_eq!(history.view_at(10, &[member("b", 5, Status::Failed)]), Ok(()));
+    let remembered = Remembered { failed: Duration::from_secs(60), left: Duration::from_secs(5) };
+    let reaped = |second: u64| {
+        let at = Time::from_nanos(second * 1_000_000_000);
+        history.0.reaped(A, at, &Name::from("b"), remembered)
+    };
+    caught(reaped(69), "a member that is gone is remembered long enough");
+    assert_eq!(reaped(70), Ok(()));
+}
+
+#[test]
+fn a_datagram_that_is_too_large_and_tags_that_are_not_kept_are_caught() {
+    let checkers = History::of(None).0;
+    assert_eq!(checkers.datagram(1_405, 1_405), Ok(()));
+    caught(checkers.datagram(1_406, 1_405), "no datagram is larger than a packet may be");
+    let tags: Tags = [(b"role".to_vec(), b"db".to_vec())].into();
+    assert_eq!(checkers.tags_set(&Reply::TagsSet, &tags, Some(&tags)), Ok(()));
+    caught(checkers.tags_set(&Reply::TagsSet, &tags, Some(&Tags::new())), "acknowledged tags are on the disk");
 }
 
 #[test]

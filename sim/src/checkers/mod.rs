@@ -3,8 +3,11 @@
 //! A checker sees what an operator could see: member events, listings, deadlines, replies. Each rule has a test that
 //! forges a bad history.
 
+mod own;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use villein_core::command::Reply;
@@ -12,10 +15,12 @@ use villein_core::event::{MemberEventKind, QueryKey, Status, UserEvent};
 use villein_core::io::RequestId;
 use villein_core::lamport::LamportTime;
 use villein_core::node::{MemberView, Stats};
-use villein_core::types::{GossipAddr, Incarnation, Name};
+use villein_core::types::{GossipAddr, Incarnation, Name, Tags};
 use villein_core::{Time, limits};
 
 use crate::scenario::HostId;
+use own::Clocks;
+pub use own::Remembered;
 
 /// A rule that does not hold: a defect of the core.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +42,12 @@ fn broken(rule: &'static str, seen: impl Into<String>) -> Result<(), Broken> {
 }
 
 /// What one node last said of one member.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Seen {
     incarnation: Incarnation,
     status: Status,
     addr: GossipAddr,
+    tags: Arc<Tags>,
     /// Since when it has that status, by the node's own clock.
     since: Time,
 }
@@ -62,6 +68,7 @@ struct Life {
     pending: BTreeMap<RequestId, Asked>,
     user_events: BTreeMap<LamportTime, Vec<UserEvent>>,
     queries: BTreeSet<QueryKey>,
+    clocks: Clocks,
 }
 
 /// A command that is not answered, or a query that is not over.
@@ -159,6 +166,8 @@ impl Checkers {
     /// # Errors
     /// The rule that does not hold.
     pub fn user_event(&mut self, host: HostId, event: &UserEvent) -> Result<(), Broken> {
+        let heard = &mut self.lives[host.index()].clocks.heard[0];
+        *heard = event.ltime.max(*heard);
         let told = self.lives[host.index()].user_events.entry(event.ltime).or_default();
         if !told.iter().any(|other| (&other.name, &other.payload) == (&event.name, &event.payload)) {
             told.push(event.clone());
@@ -173,6 +182,8 @@ impl Checkers {
     /// # Errors
     /// The rule that does not hold.
     pub fn asked(&mut self, host: HostId, query: QueryKey) -> Result<(), Broken> {
+        let heard = &mut self.lives[host.index()].clocks.heard[1];
+        *heard = query.ltime.max(*heard);
         if self.lives[host.index()].queries.insert(query) {
             return Ok(());
         }
@@ -243,11 +254,16 @@ impl Checkers {
         for member in members {
             let name = &member.info.name;
             let status = member.info.status;
-            let since = life.seen.get(name).filter(|before| before.status == status).map_or(at, |before| before.since);
-            let seen = Seen { incarnation: member.incarnation, status, addr: member.info.addr, since };
+            let before = life.seen.get(name);
+            let since = before.filter(|before| before.status == status).map_or(at, |before| before.since);
+            let tags = match before {
+                Some(before) if *before.tags == member.info.tags => Arc::clone(&before.tags),
+                _ => Arc::new(member.info.tags.clone()),
+            };
+            let seen = Seen { incarnation: member.incarnation, status, addr: member.info.addr, tags, since };
             let own = life.name.as_ref() == Some(name);
-            if let Some(before) = life.seen.get(name) {
-                succession(name, own, *before, seen)?;
+            if let Some(before) = before {
+                succession(name, own, before, &seen)?;
             } else if own && life.saved.is_some_and(|saved| seen.incarnation <= saved) {
                 let saved = life.saved.map_or(0, |saved| saved.0);
                 return broken(
@@ -277,12 +293,20 @@ impl Checkers {
 }
 
 /// From one listing to the next of the same process.
-fn succession(name: &Name, own: bool, before: Seen, now: Seen) -> Result<(), Broken> {
+fn succession(name: &Name, own: bool, before: &Seen, now: &Seen) -> Result<(), Broken> {
     let moved = before.addr != now.addr;
     if now.incarnation < before.incarnation && (own || !moved) {
         let rule =
             if own { "the own incarnation strictly increases" } else { "the incarnation of a member never decreases" };
         return broken(rule, format!("{name} went from {} to {}", before.incarnation, now.incarnation));
+    }
+    // What a node that has left sets is announced by a rejoin.
+    let is_silent = own && now.status == Status::Left;
+    if now.incarnation == before.incarnation && !moved && !is_silent && now.tags != before.tags {
+        return broken(
+            "tags change with a higher incarnation only",
+            format!("those of {name} changed at incarnation {}", now.incarnation),
+        );
     }
     let was_gone = matches!(before.status, Status::Left | Status::Failed);
     if was_gone && now.status == Status::Alive && now.incarnation <= before.incarnation && !moved {
