@@ -161,7 +161,8 @@ impl World<'_> {
         let way = &mut conn.ways[side];
         if let (false, Some((at, _))) = (way.armed, way.queue.front()) {
             way.armed = true;
-            let at = *at;
+            // What stood behind a segment that was sent again comes right after it.
+            let at = self.now.max(*at);
             self.push_at(at, Happening::Segment { number, side });
         }
     }

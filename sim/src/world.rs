@@ -240,6 +240,7 @@ impl<'a> World<'a> {
         while self.broken.is_none() {
             let Some(next) = self.heap.peek_mut().filter(|next| next.at <= end) else { break };
             let next = std::collections::binary_heap::PeekMut::pop(next);
+            assert!(next.at >= self.now, "time never goes back");
             self.now = next.at;
             self.happen(next.what);
         }
