@@ -30,6 +30,7 @@ pub mod map;
 pub mod msgpack;
 pub mod node;
 mod queues;
+pub mod record;
 pub mod rng;
 pub mod rpc;
 pub mod scale;

@@ -112,3 +112,5 @@ pub const SNAPSHOT_LINE_BYTES_MAX: usize = 4_096;
 pub const SNAPSHOT_FAILED_MAX: usize = 65_536;
 /// Complaints about one snapshot file that are kept; more are counted.
 pub const SNAPSHOT_NOTICES_MAX: usize = 256;
+/// Bytes of one entry of a recording: the largest is a checkpoint.
+pub const RECORD_BYTES_MAX: usize = 512 << 20;

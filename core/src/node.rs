@@ -76,7 +76,7 @@ struct Scratch {
 const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The format of a checkpoint; a checkpoint of another one is refused.
-const CHECKPOINT_VERSION: u16 = 3;
+pub(crate) const CHECKPOINT_VERSION: u16 = 3;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,12 +141,14 @@ impl fmt::Display for Violation {
 }
 
 /// Why a checkpoint cannot be restored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestoreError {
     /// The bytes are no checkpoint, or are cut short.
     Malformed,
     /// The checkpoint has another format.
     Version(u16),
+    /// The changed configuration is refused.
+    Config(ConfigError),
 }
 
 impl fmt::Display for RestoreError {
@@ -156,6 +158,7 @@ impl fmt::Display for RestoreError {
             Self::Version(version) => {
                 write!(f, "the checkpoint has format {version}, this build reads {CHECKPOINT_VERSION}")
             }
+            Self::Config(error) => error.fmt(f),
         }
     }
 }
@@ -442,6 +445,17 @@ impl Node {
     pub fn restore_in(bytes: &[u8], interner: Interner) -> Result<Self, RestoreError> {
         let mut node = Self::decode(bytes)?;
         node.adopt(interner);
+        Ok(node)
+    }
+
+    /// Same as [`Node::restore`], under a configuration that `change` has changed: what would have been?
+    ///
+    /// # Errors
+    /// The bytes are no checkpoint of this format, or the configuration is refused.
+    pub fn restore_with(bytes: &[u8], change: impl FnOnce(&mut Config)) -> Result<Self, RestoreError> {
+        let mut node = Self::restore(bytes)?;
+        change(&mut node.config);
+        node.config.validate().map_err(RestoreError::Config)?;
         Ok(node)
     }
 

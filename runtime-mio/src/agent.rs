@@ -29,6 +29,7 @@ use crate::mdns::Discovery;
 use crate::network::Network;
 use crate::options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reloader, StartError};
 use crate::perform::Answer;
+use crate::recorder::Recorder;
 use crate::requests::Asker;
 use crate::resolver::Resolver;
 use crate::rpc_server::RpcServer;
@@ -54,6 +55,7 @@ const CONTROLS_MAX: usize = 16;
 /// A member of a cluster on this host, with its RPC server. Made by [`Agent::start`], driven by [`Agent::run`].
 pub struct Agent {
     pub(crate) node: Node,
+    recorder: Option<Recorder>,
     pub(crate) clock: Clock,
     /// Time of the last input.
     pub(crate) last: Time,
@@ -139,6 +141,22 @@ impl Agent {
         let saved = Saved { snapshot, ..Saved::default() };
         let node = Node::new(config, Seed::from_entropy(seed), now, saved)
             .map_err(|error| StartError::Serf(error.to_string()))?;
+        let recorder = match options.record {
+            Some(record) => {
+                let (directory, run) =
+                    (record.directory.display().to_string(), u64::try_from(Clock::wall_nanos()).unwrap_or_default());
+                let recorder = Recorder::begin(record, run, &node);
+                let recorder = recorder.map_err(|error| StartError::Record(format!("{directory}: {error}")))?;
+                journal.log(
+                    Level::Warn,
+                    format_args!(
+                        "agent: Recording to {directory}: the files hold the gossip keys and everything that is said"
+                    ),
+                );
+                Some(recorder)
+            }
+            None => None,
+        };
         for line in options.restored {
             journal.log(Level::Info, format_args!("agent: {line}"));
         }
@@ -162,6 +180,7 @@ impl Agent {
         let (sender, control) = sync_channel(CONTROLS_MAX);
         Ok(Self {
             node,
+            recorder,
             last: now,
             network: Network::new(gossip, poll.registry())?,
             resolver: Resolver::new(Arc::clone(&waker)),
@@ -360,15 +379,31 @@ impl Agent {
     pub(crate) fn feed(&mut self, at: Time, stimulus: Stimulus<'_>) {
         self.last = self.last.max(at);
         let mut outputs = mem::take(&mut self.outputs);
-        self.node.handle_into(Input { at: self.last, stimulus }, &mut outputs);
+        self.handle(stimulus, &mut outputs);
         loop {
             for output in outputs.drain(..) {
                 self.perform(output);
             }
             let Some(answer) = self.answers.pop_front() else { break };
-            self.node.handle_into(Input { at: self.last, stimulus: answer.into_stimulus() }, &mut outputs);
+            self.handle(answer.into_stimulus(), &mut outputs);
         }
         self.outputs = outputs;
+    }
+
+    /// The one place where the core is handed an input. What is recorded is written first, so that an input that panics is
+    /// in the file; a recording that cannot be written ends, and the agent goes on.
+    fn handle(&mut self, stimulus: Stimulus<'_>, outputs: &mut Vec<Output>) {
+        let input = Input { at: self.last, stimulus };
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.input(&self.node, &input)
+        {
+            self.recorder = None;
+            self.journal.log(Level::Err, format_args!("agent: The recording ends, it cannot be written: {error}"));
+        }
+        self.node.handle_into(input, outputs);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.outputs(outputs);
+        }
     }
 
     /// Gives the core a command whose reply goes to `asker`.

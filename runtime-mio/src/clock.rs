@@ -36,7 +36,7 @@ impl Clock {
         boot.saturating_sub(mono)
     }
 
-    /// Nanoseconds since 1970, for measurements only.
+    /// Nanoseconds since 1970, for measurements and the head of a recording.
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     pub(crate) fn wall_nanos() -> i128 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -15,6 +15,7 @@ use crate::event_script::EventScript;
 use crate::files::FileOptions;
 use crate::log_ring::Sink;
 use crate::mdns::MdnsOptions;
+use crate::recorder::RecordOptions;
 use crate::signals::Signal;
 use crate::syslog::Syslog;
 use crate::telemetry::TelemetryOptions;
@@ -62,6 +63,8 @@ pub struct AgentOptions {
     pub telemetry: TelemetryOptions,
     /// Where they are written when SIGUSR1 asks for them: standard error.
     pub dump: Sink,
+    /// Where everything that goes into the core is recorded, if it is.
+    pub record: Option<RecordOptions>,
     /// The host's syslog, if log lines go there too.
     pub syslog: Option<Syslog>,
 }
@@ -105,6 +108,8 @@ pub enum StartError {
     Mdns(String),
     /// RPC clients cannot be served.
     Rpc(String),
+    /// What goes in cannot be recorded.
+    Record(String),
     /// The poll loop or the system's entropy is not available.
     System(io::Error),
 }
@@ -115,6 +120,7 @@ impl fmt::Display for StartError {
             Self::Serf(problem) => write!(f, "Failed to start the Serf agent: Error creating Serf: {problem}"),
             Self::Mdns(problem) => write!(f, "Error starting mDNS listener: {problem}"),
             Self::Rpc(problem) => write!(f, "Error starting RPC listener: {problem}"),
+            Self::Record(problem) => write!(f, "Error starting the recording: {problem}"),
             Self::System(problem) => write!(f, "Failed to start the Serf agent: {problem}"),
         }
     }

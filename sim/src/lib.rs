@@ -9,6 +9,7 @@
 //!   performs what comes out; `host` is one process with its disk and clock, `network` the links, `streams` the connections, `script` the scenario's steps.
 //! - `checkers` holds what must hold at every step, `judge` what the scenario expects, `trace` the digest.
 //! - `experiment` repeats the published measurements on worlds that are counted and not checked.
+//! - `replay` lets a recorded agent live again.
 //! - `report` writes what a person or a program reads.
 //!
 //! Randomness comes from one ChaCha stream per purpose of the seed, in integers; maps are ordered.
@@ -28,6 +29,7 @@ mod judge;
 mod network;
 mod operate;
 pub mod play;
+pub mod replay;
 pub mod report;
 pub mod scenario;
 mod script;
@@ -42,3 +44,11 @@ mod world;
 pub use judge::Unmet;
 pub use trace::Digest;
 pub use units::{Chance, Delay, Seconds};
+
+/// Reads a time such as `90s` or `1h30m`, in nanoseconds.
+///
+/// # Errors
+/// What would be right.
+pub fn time(text: &str) -> Result<u64, String> {
+    units::nanos(text)
+}

@@ -19,6 +19,7 @@ enum Command {
     Run(commands::run::Run),
     Sweep(commands::sweep::Sweep),
     Shrink(commands::shrink::Shrink),
+    Replay(commands::replay::Replay),
     Experiment(commands::experiment::Experiment),
 }
 
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Sweep(sweep) => sweep.execute(),
         Command::Shrink(shrink) => shrink.execute(),
+        Command::Replay(replay) => replay.execute(),
         Command::Experiment(experiment) => experiment.execute(),
     }
 }

@@ -1,12 +1,9 @@
 //! The digest: a 128-bit keyed hash over every output of every node, with its time and its host.
 
-use std::fmt::{self, Write as _};
-use std::hash::Hasher as _;
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
 
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use villein_core::Output;
-use villein_core::io::StreamAction;
+use villein_core::record::OutputHash;
 
 use crate::scenario::HostId;
 use crate::units::Seconds;
@@ -23,7 +20,7 @@ impl fmt::Display for Digest {
 
 /// Hashes outputs as they come.
 pub(crate) struct Trace {
-    hasher: SipHasher13,
+    hash: OutputHash,
     /// The digest at each whole second: shows where two plays part.
     marks: Vec<Digest>,
     /// Outputs of this window are written down, to show where two plays part.
@@ -34,7 +31,7 @@ pub(crate) struct Trace {
 impl Trace {
     /// A trace whose hash depends on `key`.
     pub(crate) fn new(key: (u64, u64), window: Option<(u64, u64)>) -> Self {
-        Self { hasher: SipHasher13::new_with_keys(key.0, key.1), marks: Vec::new(), window, lines: Vec::new() }
+        Self { hash: OutputHash::new(key), marks: Vec::new(), window, lines: Vec::new() }
     }
 
     /// Takes in the outputs of one input.
@@ -43,9 +40,9 @@ impl Trace {
             self.marks.push(self.digest());
         }
         for output in outputs {
-            self.number(now);
-            self.number(u64::from(host.0));
-            self.output(output);
+            self.hash.number(now);
+            self.hash.number(u64::from(host.0));
+            self.hash.output(output);
         }
         if self.window.is_some_and(|(from, to)| (from..to).contains(&now)) {
             self.lines.extend(outputs.iter().map(|output| format!("{now} ns, host {}: {output:?}", host.0)));
@@ -54,7 +51,7 @@ impl Trace {
 
     /// The digest so far.
     pub(crate) fn digest(&self) -> Digest {
-        Digest(self.hasher.finish128().as_u128())
+        Digest(self.hash.digest())
     }
 
     /// The first whole second at which two traces differ.
@@ -68,62 +65,6 @@ impl Trace {
         let longest = self.lines.len().max(other.lines.len());
         let line = |trace: &'a Self, place: usize| trace.lines.get(place).map_or("nothing", String::as_str);
         (0..longest).map(|place| (line(self, place), line(other, place))).find(|(one, two)| one != two)
-    }
-
-    fn number(&mut self, number: u64) {
-        self.hasher.write(&number.to_le_bytes());
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.number(bytes.len() as u64);
-        self.hasher.write(bytes);
-    }
-
-    fn addr(&mut self, addr: SocketAddr) {
-        match addr.ip() {
-            IpAddr::V4(ip) => self.bytes(&ip.octets()),
-            IpAddr::V6(ip) => self.bytes(&ip.octets()),
-        }
-        self.number(u64::from(addr.port()));
-    }
-
-    /// Rare outputs are hashed as `Debug` shows them: no field can be forgotten.
-    fn output(&mut self, output: &Output) {
-        match output {
-            Output::Datagram { activity, to, bytes } => {
-                self.number(*activity as u64);
-                self.addr(*to);
-                self.bytes(bytes);
-            }
-            Output::Stream { activity, id, action } => {
-                self.number(0x100 + *activity as u64);
-                self.number(id.0);
-                match action {
-                    StreamAction::Connect(to) => self.addr(*to),
-                    StreamAction::Write(bytes) => self.bytes(bytes),
-                    StreamAction::Finish => self.number(1),
-                    StreamAction::Abort => self.number(2),
-                }
-            }
-            Output::Resolve { .. }
-            | Output::Event(_)
-            | Output::Reply { .. }
-            | Output::Persist { .. }
-            | Output::Log(_) => {
-                self.number(0x200);
-                let written = write!(Words(&mut self.hasher), "{output:?}");
-                debug_assert!(written.is_ok(), "hashing cannot fail");
-            }
-        }
-    }
-}
-
-struct Words<'a>(&'a mut SipHasher13);
-
-impl fmt::Write for Words<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
     }
 }
 

@@ -85,6 +85,10 @@ pub(crate) struct AgentConfig {
     pub(crate) validate_node_names: bool,
     /// As configured; `plan` reads it.
     pub(crate) wire: String,
+    /// Where what goes in is recorded; empty: nowhere.
+    pub(crate) record: String,
+    /// Bytes of a recording.
+    pub(crate) record_limit: u64,
     /// Empty for none. `plan` looks at the length.
     pub(crate) label: Vec<u8>,
     /// What is to be printed before anything else: deprecations, values that were raised. Also at each reload.
@@ -194,6 +198,12 @@ impl AgentConfig {
             user_event_size_limit: bytes_or(set.user_event_size_limit, 512),
             validate_node_names: set.validate_node_names,
             wire: or(set.wire, "auto"),
+            record: set.record,
+            record_limit: u64::try_from(set.record_limit)
+                .ok()
+                .filter(|limit| *limit > 0)
+                .unwrap_or(128)
+                .saturating_mul(1 << 20),
             label: set.label,
             warnings,
         }
@@ -234,6 +244,8 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.rpc_auth, later.rpc_auth);
     replace(&mut earlier.syslog_facility, later.syslog_facility);
     replace(&mut earlier.wire, later.wire);
+    replace(&mut earlier.record, later.record);
+    replace(&mut earlier.record_limit, later.record_limit);
     replace(&mut earlier.label, later.label);
     replace(&mut earlier.retry_interval, later.retry_interval);
     replace(&mut earlier.retry_max_attempts, later.retry_max_attempts);

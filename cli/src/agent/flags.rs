@@ -110,6 +110,12 @@ pub(crate) struct AgentFlags {
     /// memberlist pin one.
     #[arg(long, value_name = "NAME", default_value = "")]
     wire: String,
+    /// Directory to record everything into that goes into this agent, for sim replay. The files hold the gossip keys.
+    #[arg(long, value_name = "DIR", default_value = "")]
+    record: String,
+    /// MiB that a recording takes at most; the oldest part goes. The default is 128.
+    #[arg(long, value_name = "N", value_parser = parse_int, default_value_t = 0)]
+    record_limit: i64,
     /// Name that all members of the cluster share and that stands before each packet: agents of another one are kept out.
     /// At most 255 bytes.
     #[arg(long, value_name = "NAME", default_value = "")]
@@ -156,6 +162,8 @@ impl AgentFlags {
             retry_max_attempts: self.retry_max,
             enable_compression: self.disable_compression.map(|disable| !disable),
             wire: self.wire,
+            record: self.record,
+            record_limit: self.record_limit,
             label: self.label.into_vec(),
             ..settings
         })

@@ -52,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) user_event_size_limit: i64,
     pub(crate) validate_node_names: bool,
     pub(crate) wire: String,
+    pub(crate) record: String,
+    pub(crate) record_limit: i64,
     pub(crate) label: Vec<u8>,
 }
 
@@ -81,7 +83,7 @@ const fn key(name: &'static str, slot: for<'a> fn(&'a mut Settings) -> Slot<'a>)
 }
 
 /// Every key of a configuration file. Durations stand in the order in which the original reads them.
-pub(crate) const KEYS: [Key; 43] = [
+pub(crate) const KEYS: [Key; 45] = [
     key("node_name", |s| Slot::Bytes(&mut s.node_name)),
     key("bind", |s| Slot::Text(&mut s.bind)),
     key("interface", |s| Slot::Text(&mut s.interface)),
@@ -125,6 +127,8 @@ pub(crate) const KEYS: [Key; 43] = [
     key("validate_node_names", |s| Slot::Switch(&mut s.validate_node_names)),
     // Ours.
     key("wire", |s| Slot::Text(&mut s.wire)),
+    key("record", |s| Slot::Text(&mut s.record)),
+    key("record_limit", |s| Slot::Integer(&mut s.record_limit)),
     key("label", |s| Slot::Bytes(&mut s.label)),
 ];
 

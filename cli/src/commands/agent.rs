@@ -11,8 +11,8 @@ use villein_core::config::{Coalesce, RetryJoin, SnapshotConfig};
 use villein_core::limits;
 use villein_core::types::{GossipAddr, JoinTarget, Name, Versions};
 use villein_runtime_mio::{
-    Agent, AgentOptions, Exit, FileOptions, KeptFile, LiveOptions, MdnsOptions, Reload, Reloader, TelemetryOptions,
-    die_of_broken_pipe,
+    Agent, AgentOptions, Exit, FileOptions, KeptFile, LiveOptions, MdnsOptions, RecordOptions, Reload, Reloader,
+    TelemetryOptions, die_of_broken_pipe,
 };
 
 use crate::agent::{
@@ -100,6 +100,7 @@ fn options(config: AgentConfig, plan: StartPlan, kept: Kept, words: Vec<OsString
         replay: config.replay_on_join,
         live: live(&config),
         syslog: plan.syslog,
+        record: record(&config),
         telemetry: TelemetryOptions { statsd: config.statsd_addr, statsite: config.statsite_addr },
         dump: Box::new(std::io::stderr()),
         signals: true,
@@ -160,6 +161,12 @@ fn files(config: &AgentConfig) -> FileOptions {
         keyring: path(&config.keyring_file).map(|path| KeptFile { path, encode: encode_keys }),
         tags: path(&config.tags_file).map(|path| KeptFile { path, encode: encode_tags }),
     }
+}
+
+/// Where what goes in is recorded, if that is wanted.
+fn record(config: &AgentConfig) -> Option<RecordOptions> {
+    let directory = PathBuf::from(&config.record);
+    (!config.record.is_empty()).then_some(RecordOptions { directory, limit: config.record_limit })
 }
 
 /// How other agents are found, if that is wanted.

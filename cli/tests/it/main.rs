@@ -21,6 +21,7 @@ mod noise;
 mod play;
 mod process;
 mod program;
+mod recorded;
 mod serf;
 mod signals;
 mod start;

@@ -18,6 +18,7 @@ mod msgpack_laws;
 mod native;
 mod probe;
 mod random_inputs;
+mod record;
 mod rpc_client;
 mod rpc_junk;
 mod rpc_replies;

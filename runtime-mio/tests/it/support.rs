@@ -97,6 +97,7 @@ pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
         log_level: Level::Info,
         time_zone: Some(String::new()),
         files: FileOptions::default(),
+        record: None,
         restored: Vec::new(),
         banner: format!("                      Node name: '{name}'"),
         start_join: Vec::new(),

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 pub(crate) mod experiment;
+pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;
 pub(crate) mod sweep;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use villein_core::config::{Coalesce, Lifeguard, NackTiming, SerfConfig, SwimConfig};
 
-use super::read::{ScenarioError, Table, Value};
+use toml::de::DeTable;
+
+use super::read::{ScenarioError, Source, Table, Value};
 use crate::units::nanos;
 
 pub(super) fn apply(table: &Table<'_>, swim: &mut SwimConfig, serf: &mut SerfConfig) -> Result<(), ScenarioError> {
@@ -20,6 +22,20 @@ pub(super) fn apply(table: &Table<'_>, swim: &mut SwimConfig, serf: &mut SerfCon
         serf.coalesce = coalesce(&value)?;
     }
     table.finish()
+}
+
+/// Settings as `key = value`, each as it would stand in `config`.
+///
+/// # Errors
+/// What is wrong with one.
+pub(crate) fn settings(lines: &[String], swim: &mut SwimConfig, serf: &mut SerfConfig) -> Result<(), String> {
+    for line in lines {
+        let root = DeTable::parse(line).map_err(|error| format!("--set {line}: {}", error.message()))?;
+        let source = Source { file: "--set", text: line };
+        let table = Table::new(&source, "--set", root.span(), root.get_ref());
+        apply(&table, swim, serf).map_err(|error| format!("--set {line}: {}", error.problem))?;
+    }
+    Ok(())
 }
 
 fn durations(table: &Table<'_>, swim: &mut SwimConfig, serf: &mut SerfConfig) -> Result<(), ScenarioError> {

@@ -20,6 +20,7 @@ mod knobs;
 mod link;
 mod read;
 mod steps;
+pub(crate) use knobs::settings;
 pub(crate) use steps::ACTIVITIES;
 
 pub use read::ScenarioError;

@@ -1,0 +1,208 @@
+//! The files of a recording: what goes into the core is written before the core sees it.
+//!
+//! Segments are numbered files in one directory, which only the owner may read. When one is full the next begins with a
+//! checkpoint, and the oldest go when all of them are larger than they may be: what is left still replays.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use villein_core::record::{Head, Writer, build};
+use villein_core::{Input, Node, Output};
+
+/// The ending of a segment's name.
+pub(crate) const SEGMENT: &str = "villein";
+/// A segment is this part of all that is kept.
+const PARTS: u64 = 8;
+
+/// What is recorded where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordOptions {
+    /// The directory; it is made if it is not there.
+    pub directory: PathBuf,
+    /// Bytes of all segments together, about.
+    pub limit: u64,
+}
+
+/// A recording under way.
+pub(crate) struct Recorder {
+    options: RecordOptions,
+    /// When this run began; all its segments say so.
+    run: u64,
+    /// The number in the next file's name, and within this run.
+    next: u64,
+    number: u64,
+    segment: Option<Segment>,
+    buffer: Vec<u8>,
+}
+
+struct Segment {
+    file: File,
+    writer: Writer,
+    bytes: u64,
+}
+
+impl Recorder {
+    /// Begins with the node as it is. `run`: nanoseconds of Unix time.
+    pub(crate) fn begin(options: RecordOptions, run: u64, node: &Node) -> io::Result<Self> {
+        if !options.directory.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&options.directory)?;
+        }
+        let next = segments(&options.directory)?.last().map_or(0, |(number, _)| number + 1);
+        let mut recorder = Self { options, run, next, number: 0, segment: None, buffer: Vec::new() };
+        recorder.turn(node)?;
+        Ok(recorder)
+    }
+
+    /// Writes down what the node is about to see.
+    pub(crate) fn input(&mut self, node: &Node, input: &Input<'_>) -> io::Result<()> {
+        if self.segment.as_ref().is_none_or(|segment| segment.bytes >= self.options.limit / PARTS) {
+            self.turn(node)?;
+        }
+        let Some(segment) = &mut self.segment else { return Ok(()) };
+        self.buffer.clear();
+        segment.writer.input(input, &mut self.buffer);
+        segment.bytes += self.buffer.len() as u64;
+        segment.file.write_all(&self.buffer)
+    }
+
+    /// Takes in what the node put out.
+    pub(crate) fn outputs(&mut self, outputs: &[Output]) {
+        if let Some(segment) = &mut self.segment {
+            segment.writer.outputs(outputs);
+        }
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        let Some(Segment { mut file, writer, .. }) = self.segment.take() else { return Ok(()) };
+        self.buffer.clear();
+        writer.end(&mut self.buffer);
+        file.write_all(&self.buffer)
+    }
+
+    /// Ends a segment and begins the next.
+    fn turn(&mut self, node: &Node) -> io::Result<()> {
+        self.close()?;
+        let path = self.options.directory.join(format!("{:08}.{SEGMENT}", self.next));
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let head = Head { build: build(), run: self.run, number: self.number, checkpoint: node.checkpoint() };
+        self.next += 1;
+        self.number += 1;
+        self.buffer.clear();
+        let writer = Writer::begin(&head, &mut self.buffer);
+        file.write_all(&self.buffer)?;
+        self.segment = Some(Segment { file, writer, bytes: self.buffer.len() as u64 });
+        self.forget()
+    }
+
+    /// Deletes the oldest segments as long as there are too many bytes; the last one stays.
+    fn forget(&self) -> io::Result<()> {
+        let mut segments = segments(&self.options.directory)?;
+        segments.pop();
+        let sized: Vec<(u64, PathBuf)> = segments
+            .into_iter()
+            .map(|(_, path)| Ok((std::fs::metadata(&path)?.len(), path)))
+            .collect::<io::Result<_>>()?;
+        // Room for the segment that begins.
+        let room = self.options.limit - self.options.limit / PARTS;
+        let mut total: u64 = sized.iter().map(|(bytes, _)| bytes).sum();
+        for (bytes, path) in sized {
+            if total <= room {
+                break;
+            }
+            std::fs::remove_file(path)?;
+            total -= bytes;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Recorder {
+    /// An end that cannot be written is a cut: what stands before it replays.
+    fn drop(&mut self) {
+        let _ = self.close();
+    }
+}
+
+/// The segments of a directory, by number.
+fn segments(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let is_segment = path.extension().is_some_and(|ending| ending == SEGMENT);
+        if let Some(number) = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).filter(|_| is_segment) {
+            segments.push((number, path));
+        }
+    }
+    segments.sort_unstable();
+    Ok(segments)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use villein_core::config::Profile;
+    use villein_core::record::{Entry, Reader};
+    use villein_core::types::{GossipAddr, Name};
+    use villein_core::{Config, Saved, Seed, Stimulus, Time};
+
+    fn node() -> Node {
+        let addr = GossipAddr::from_bytes(&[127, 0, 0, 1], 7946).expect("4 bytes");
+        let config = Config::new(Name::from("a"), addr, Profile::Lan);
+        Node::new(config, Seed::simulated(1), Time::ZERO, Saved::default()).expect("a node")
+    }
+
+    #[test]
+    fn the_oldest_segments_go_and_the_rest_replays() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("deep").join("recording");
+        let (mut node, limit) = (node(), 64 << 10);
+        let mut recorder =
+            Recorder::begin(RecordOptions { directory: path.clone(), limit }, 7, &node).expect("a recording");
+        for second in 0..2_000 {
+            let bytes = [0; 100];
+            let from = "127.0.0.2:7946".parse().expect("an address");
+            let at = Time::from_nanos(second * 1_000_000_000);
+            let input = Input { at, stimulus: Stimulus::Datagram { from, bytes: &bytes } };
+            recorder.input(&node, &input).expect("it is written");
+            recorder.outputs(&node.handle(input));
+        }
+        drop(recorder);
+        let left = segments(&path).expect("the directory");
+        assert!(left.len() > 3 && left[0].0 > 0, "{left:?}");
+        let sizes = left.iter().map(|(_, path)| std::fs::metadata(path).expect("it is there"));
+        let total: u64 = sizes
+            .map(|meta| {
+                assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+                meta.len()
+            })
+            .sum();
+        assert!(total <= limit + limit / PARTS, "{total} bytes");
+        assert_eq!(std::fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o700);
+        let bytes = std::fs::read(&left[0].1).expect("a segment");
+        let (head, mut reader) = Reader::open(&bytes).expect("a segment").expect("a head");
+        let mut again = Node::restore(&head.checkpoint).expect("a checkpoint");
+        let mut inputs = 0;
+        while let Some(Entry::Input { at, stimulus, .. }) = reader.entry().expect("an entry") {
+            let _ = again.handle(Input { at, stimulus: stimulus.stimulus() });
+            inputs += 1;
+        }
+        let next = std::fs::read(&left[1].1).expect("a segment");
+        let next = Reader::open(&next).expect("a segment").expect("a head").0;
+        assert_eq!((again.checkpoint(), head.number + 1), (next.checkpoint, next.number));
+        assert!(inputs > 10);
+    }
+
+    #[test]
+    fn a_later_run_does_not_write_over_an_earlier_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options = RecordOptions { directory: directory.path().to_owned(), limit: 1 << 20 };
+        for run in 0..2 {
+            drop(Recorder::begin(options.clone(), run, &node()).expect("a recording"));
+        }
+        assert_eq!(segments(directory.path()).expect("the directory").len(), 2);
+    }
+}

@@ -1,0 +1,326 @@
+//! Recordings of production agents (`serf agent -record`): lived again, compared hash by hash, or under another
+//! configuration.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use villein_core::event::Event;
+use villein_core::io::StreamEvent;
+use villein_core::node::RestoreError;
+use villein_core::record::{Entry, Head, OtherBuild, OutputHash, Reader, RecordError};
+use villein_core::{Config, Input, Node, Output, Stimulus, Time};
+
+use crate::trace::Digest;
+
+/// The ending of a segment's name.
+const SEGMENT: &str = "villein";
+
+/// What is replayed, and how far.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Nanoseconds from the first input of a run on after which nothing is replayed; `None`: all of it.
+    pub until: Option<u64>,
+    /// Settings that are changed, as `key = value` of a scenario's `config`.
+    pub set: Vec<String>,
+}
+
+/// Why nothing is replayed.
+#[derive(Debug)]
+pub enum ReplayError {
+    /// A file or directory cannot be read.
+    File(PathBuf, std::io::Error),
+    /// There is no segment.
+    Nothing(PathBuf),
+    /// A segment is damaged, or none.
+    Segment(PathBuf, RecordError),
+    /// Another build recorded it.
+    Build(PathBuf, OtherBuild),
+    /// The checkpoint of a segment cannot be restored, or the changed configuration is refused.
+    Restore(PathBuf, String),
+    /// A setting cannot be read.
+    Setting(String),
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Nothing(path) => {
+                write!(f, "{}: there is no recording; segments are files *.{SEGMENT}", path.display())
+            }
+            Self::Segment(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Build(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Restore(path, problem) => write!(f, "{}: {problem}", path.display()),
+            Self::Setting(problem) => f.write_str(problem),
+        }
+    }
+}
+
+/// One life of an agent, as far as its segments are there.
+#[derive(Debug)]
+pub struct Run {
+    /// The node's name.
+    pub name: String,
+    /// Which build recorded it.
+    pub build: String,
+    /// When the process started, in nanoseconds of Unix time.
+    pub started: u64,
+    /// The segments that were replayed, with how many inputs each has.
+    pub segments: Vec<(PathBuf, u64)>,
+    /// The times of the first and the last input.
+    pub span: Option<(Time, Time)>,
+    /// What came of it.
+    pub end: End,
+    /// The node as it is then.
+    pub node: Node,
+    /// The one under another configuration.
+    pub changed: Option<Node>,
+    /// The first output that is another one under it.
+    pub first: Option<Difference>,
+    /// Member events of the recorded node, and of the changed one.
+    pub events: (u64, u64),
+    /// Over all outputs of the run.
+    whole: OutputHash,
+    /// Over those of the segment.
+    hash: OutputHash,
+    /// What the last input led to.
+    last: Option<Last>,
+    is_over: bool,
+}
+
+/// Where two lives part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// In which file.
+    pub path: PathBuf,
+    /// At which input of it, from 1 on; 0: at its beginning.
+    pub input: u64,
+    /// When.
+    pub at: Time,
+    /// The input.
+    pub stimulus: String,
+    /// What was put out: here, and under another configuration.
+    pub outputs: [Vec<String>; 2],
+}
+
+/// What came of a replay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All is as it was recorded.
+    Equal,
+    /// It is, up to where the file was cut off.
+    Cut,
+    /// It is not: the outputs of this input are others than those that were recorded.
+    Differs(Box<Difference>),
+}
+
+/// The segments of these directories and files, by name.
+///
+/// # Errors
+/// One cannot be read, or there is none.
+pub fn segments(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReplayError> {
+    let mut segments = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            segments.push(path.clone());
+            continue;
+        }
+        let unreadable = |error| ReplayError::File(path.clone(), error);
+        let before = segments.len();
+        for entry in std::fs::read_dir(path).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if path.extension().is_some_and(|ending| ending == SEGMENT) {
+                segments.push(path);
+            }
+        }
+        segments[before..].sort();
+        if segments.len() == before {
+            return Err(ReplayError::Nothing(path.clone()));
+        }
+    }
+    Ok(segments)
+}
+
+/// Replays segments in this order; `each` hears of every finished file. Each life of the agent is one run: it ends where
+/// the process ended, or where a segment is missing.
+///
+/// # Errors
+/// Why nothing is replayed.
+pub fn replay(plan: &Plan, segments: &[PathBuf], each: &dyn Fn(&Path)) -> Result<Vec<Run>, ReplayError> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut last: Option<(u64, u64)> = None;
+    for path in segments {
+        let bytes = std::fs::read(path).map_err(|error| ReplayError::File(path.clone(), error))?;
+        let damaged = |error| ReplayError::Segment(path.clone(), error);
+        // A process that was killed before a segment had begun leaves nothing of it.
+        let Some((head, mut reader)) = Reader::open(&bytes).map_err(damaged)? else { continue };
+        head.check_build().map_err(|error| ReplayError::Build(path.clone(), error))?;
+        let follows = last.is_some_and(|(run, number)| head.run == run && head.number == number + 1);
+        last = Some((head.run, head.number));
+        match runs.last_mut().filter(|_| follows) {
+            None => runs.push(Run::begin(plan, path, &head)?),
+            Some(run) => run.go_on(path, &head),
+        }
+        if let Some(run) = runs.last_mut() {
+            run.segments.push((path.clone(), 0));
+            run.play(plan, path, &mut reader)?;
+        }
+        each(path);
+    }
+    Ok(runs)
+}
+
+impl Run {
+    fn begin(plan: &Plan, path: &Path, head: &Head) -> Result<Self, ReplayError> {
+        let refused = |error: RestoreError| ReplayError::Restore(path.to_owned(), error.to_string());
+        let node = Node::restore(&head.checkpoint).map_err(refused)?;
+        let changed = if plan.set.is_empty() {
+            None
+        } else {
+            let Config { mut swim, mut serf, .. } = node.config().clone();
+            crate::scenario::settings(&plan.set, &mut swim, &mut serf).map_err(ReplayError::Setting)?;
+            let change = |config: &mut Config| (config.swim, config.serf) = (swim, serf);
+            Some(Node::restore_with(&head.checkpoint, change).map_err(refused)?)
+        };
+        Ok(Self {
+            name: node.config().name.to_string(),
+            build: head.build.clone(),
+            started: head.run,
+            segments: Vec::new(),
+            span: None,
+            end: End::Equal,
+            node,
+            changed,
+            first: None,
+            events: (0, 0),
+            whole: OutputHash::new((0, 0)),
+            hash: OutputHash::new((0, 0)),
+            last: None,
+            is_over: false,
+        })
+    }
+
+    /// The hash over all outputs.
+    pub fn digest(&self) -> Digest {
+        Digest(self.whole.digest())
+    }
+
+    /// How many inputs were replayed.
+    pub fn inputs(&self) -> u64 {
+        self.segments.iter().map(|(_, inputs)| inputs).sum()
+    }
+
+    /// The next segment begins: the node must be as it was.
+    fn go_on(&mut self, path: &Path, head: &Head) {
+        self.hash = OutputHash::new((0, 0));
+        let at = self.span.map_or(Time::ZERO, |(_, last)| last);
+        if !self.is_over && self.node.checkpoint() != head.checkpoint {
+            let stimulus = "the checkpoint of the segment".to_owned();
+            let outputs = [vec!["the node is in another state".to_owned()], Vec::new()];
+            self.differs(Difference { path: path.to_owned(), input: 0, at, stimulus, outputs });
+        }
+    }
+
+    fn play(&mut self, plan: &Plan, path: &Path, reader: &mut Reader<'_>) -> Result<(), ReplayError> {
+        while !self.is_over {
+            let entry = reader.entry().map_err(|error| ReplayError::Segment(path.to_owned(), error))?;
+            match entry {
+                None => return Ok(()),
+                Some(Entry::Cut) => {
+                    self.end = End::Cut;
+                    return Ok(());
+                }
+                Some(Entry::End { hash }) => self.check(hash),
+                Some(Entry::Input { hash, at, stimulus }) => {
+                    self.check(hash);
+                    let begun = self.span.map_or(at, |(first, _)| first);
+                    self.is_over |= plan.until.is_some_and(|until| at.since(begun) > Duration::from_nanos(until));
+                    if !self.is_over {
+                        self.span = Some((begun, at));
+                        self.input(path, &Input { at, stimulus: stimulus.stimulus() });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All that was put out so far is what was recorded.
+    fn check(&mut self, hash: u64) {
+        if hash != self.hash.short()
+            && let Some(last) = self.last.take()
+        {
+            self.differs(last.difference(&[]));
+        }
+    }
+
+    fn differs(&mut self, difference: Difference) {
+        self.end = End::Differs(Box::new(difference));
+        self.is_over = true;
+    }
+
+    fn input(&mut self, path: &Path, input: &Input<'_>) {
+        let number = self.segments.last_mut().map_or(0, |(_, inputs)| {
+            *inputs += 1;
+            *inputs
+        });
+        let outputs = self.node.handle(input.clone());
+        for output in &outputs {
+            self.hash.output(output);
+            self.whole.output(output);
+        }
+        self.events.0 += member_events(&outputs);
+        let mut last =
+            Last { path: path.to_owned(), input: number, at: input.at, stimulus: brief(&input.stimulus), outputs };
+        if let Some(changed) = &mut self.changed {
+            let other = changed.handle(input.clone());
+            self.events.1 += member_events(&other);
+            if self.first.is_none() && other != last.outputs {
+                self.first = Some(last.difference(&other));
+            }
+            last.outputs.clear();
+        }
+        self.last = Some(last);
+    }
+}
+
+/// What the last input led to: it is put into words only where two lives part.
+#[derive(Clone, Debug)]
+struct Last {
+    path: PathBuf,
+    input: u64,
+    at: Time,
+    stimulus: String,
+    outputs: Vec<Output>,
+}
+
+impl Last {
+    fn difference(&self, other: &[Output]) -> Difference {
+        let words = |outputs: &[Output]| outputs.iter().map(|output| format!("{output:?}")).collect();
+        let (path, stimulus) = (self.path.clone(), self.stimulus.clone());
+        Difference { path, input: self.input, at: self.at, stimulus, outputs: [words(&self.outputs), words(other)] }
+    }
+}
+
+/// A stimulus without its bytes.
+fn brief(stimulus: &Stimulus<'_>) -> String {
+    match stimulus {
+        Stimulus::Datagram { from, bytes } => format!("a datagram of {} bytes from {from}", bytes.len()),
+        Stimulus::Stream { id, event: StreamEvent::Bytes(bytes) } => {
+            format!("{} bytes of stream {}", bytes.len(), id.0)
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+fn member_events(outputs: &[Output]) -> u64 {
+    let members = outputs.iter().map(|output| match output {
+        Output::Event(event) => match &**event {
+            Event::Members { members, .. } => members.len() as u64,
+            Event::User(_) | Event::Query(_) | Event::Shutdown(_) => 0,
+        },
+        _ => 0,
+    });
+    members.sum()
+}
