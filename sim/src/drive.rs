@@ -7,8 +7,8 @@ use villein_core::{Output, Stimulus};
 
 use crate::host::{Gate, Waiting};
 use crate::network::host_at;
-use crate::report::Entry;
 use crate::scenario::{Answer, DiskFault, HostId};
+use crate::timeline::Entry;
 use crate::world::{Happening, World};
 
 /// A checksum may stand before a full packet (gossip-wire.md 1.6).

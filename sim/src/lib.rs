@@ -10,7 +10,7 @@
 //! - `checkers` holds what must hold at every step, `judge` what the scenario expects, `trace` the digest.
 //! - `experiment` repeats the published measurements on worlds that are counted and not checked.
 //! - `replay` lets a recorded agent live again.
-//! - `report` writes what a person or a program reads.
+//! - `timeline` is what happened, `report` writes what a person or a program reads.
 //!
 //! Randomness comes from one ChaCha stream per purpose of the seed, in integers; maps are ordered.
 
@@ -36,6 +36,7 @@ mod script;
 pub mod shrink;
 mod streams;
 pub mod sweep;
+pub mod timeline;
 mod trace;
 mod units;
 pub mod weather;

@@ -9,8 +9,8 @@ use villein_core::types::Name;
 
 use crate::checkers::{Broken, Remembered};
 use crate::host::{Gate, Waiting};
-use crate::report::Entry;
 use crate::scenario::{Answer, HostId, Step, Verb};
+use crate::timeline::Entry;
 use crate::world::{Happening, World};
 
 /// A command that has no reply yet, or a query that is not over.

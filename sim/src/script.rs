@@ -6,8 +6,8 @@ use villein_core::types::{JoinTarget, Name};
 
 use crate::disk::Disk;
 use crate::host::{Down, Gate};
-use crate::report::Entry;
 use crate::scenario::{HostId, KeyOperation, Start, Verb};
+use crate::timeline::Entry;
 use crate::world::World;
 
 impl World<'_> {

@@ -16,9 +16,9 @@ use crate::faults::Faults;
 use crate::host::{self, Clock, Down, Gate, Heard, Host, TURN, Waiting};
 use crate::judge::Judge;
 use crate::network::Network;
-use crate::report::Timeline;
 use crate::scenario::{Answer, DiskFault, HostId, Link, Scenario, Start};
 use crate::streams::Streams;
+use crate::timeline::Timeline;
 use crate::trace::Trace;
 
 /// How long a turn of a process that catches up takes: 64 packets at 30 µs (protocol.md 4.6).
