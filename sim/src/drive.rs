@@ -110,6 +110,9 @@ impl World<'_> {
     }
 
     fn send(&mut self, from: HostId, to: SocketAddr, bytes: Box<[u8]>) {
+        if let Some(history) = &mut self.history {
+            history.packet(self.now - self.zero, bytes.len());
+        }
         let Some(to) = host_at(to, self.hosts.len()) else {
             self.faults.undeliverable += 1;
             return;
@@ -148,6 +151,9 @@ impl World<'_> {
 
     /// Adds to the timeline.
     pub(crate) fn note(&mut self, entry: Entry) {
+        if let Some(history) = &mut self.history {
+            history.note(self.now - self.zero, entry.clone());
+        }
         self.timeline.add(self.now - self.zero, entry);
     }
 }

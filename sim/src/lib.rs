@@ -11,6 +11,7 @@
 //! - `experiment` repeats the published measurements on worlds that are counted and not checked.
 //! - `replay` lets a recorded agent live again.
 //! - `timeline` is what happened, `report` writes what a person or a program reads.
+//! - `history` is what a play leaves for the page that `html` makes; it looks on and changes nothing.
 //!
 //! Randomness comes from one ChaCha stream per purpose of the seed, in integers; maps are ordered.
 
@@ -24,7 +25,9 @@ mod drive;
 pub mod experiment;
 pub mod faults;
 mod forge;
+pub mod history;
 mod host;
+pub mod html;
 mod judge;
 mod network;
 mod operate;
@@ -39,6 +42,7 @@ pub mod sweep;
 pub mod timeline;
 mod trace;
 mod units;
+mod watch;
 pub mod weather;
 mod world;
 

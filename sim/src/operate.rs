@@ -108,6 +108,7 @@ impl World<'_> {
                         self.fail(Some(host), broken);
                     }
                     self.judge.event(self.now - self.zero, host, kind, &member.name);
+                    self.look_at_member(host, &member.name);
                     if member.name != own {
                         self.note(Entry::Member { host, kind, name: member.name.to_string() });
                     }
@@ -156,6 +157,9 @@ impl World<'_> {
         if !event.payload.is_empty() {
             text = format!("{text} \"{}\"", String::from_utf8_lossy(&event.payload));
         }
+        if let Some(history) = &mut self.history {
+            history.user_event(self.now - self.zero, host, event, &text);
+        }
         self.note(Entry::Heard { host, text });
     }
 
@@ -171,7 +175,11 @@ impl World<'_> {
             let after = answer.after.draw(&mut self.schedule);
             self.push(after, Happening::Answer { host, life, query: query.key, name: name.clone(), payload });
         }
-        self.note(Entry::Heard { host, text: format!("query {name}") });
+        let text = format!("query {name}");
+        if let Some(history) = &mut self.history {
+            history.query(self.now - self.zero, host, query.key, &text);
+        }
+        self.note(Entry::Heard { host, text });
     }
 
     /// A handler has its answer to a query.

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::checkers::Broken;
 use crate::draw::Purpose;
 use crate::faults::Faults;
+use crate::history::History;
 use crate::judge::Unmet;
 use crate::scenario::{HostId, Scenario};
 use crate::timeline::Timeline;
@@ -102,13 +103,23 @@ impl Verdict {
 ///
 /// `progress` hears of each simulated second: which play (0 or 1), and the time in nanoseconds.
 pub fn play_twice(scenario: &Scenario, seed: u64, progress: &dyn Fn(u8, u64)) -> Outcome {
-    compare(scenario, [seed; 2], progress)
+    compare(scenario, [seed; 2], None, progress)
+}
+
+/// The same, and `history` takes in what the first play shows; it keeps it when the core panics.
+pub fn play_recorded(
+    scenario: &Scenario,
+    seed: u64,
+    history: Option<&mut History>,
+    progress: &dyn Fn(u8, u64),
+) -> Outcome {
+    compare(scenario, [seed; 2], history, progress)
 }
 
 /// Plays `scenario` once with `seed`: half of the time, and nothing is known of whether a second play would come to the
 /// same.
 pub fn play_once(scenario: &Scenario, seed: u64) -> Outcome {
-    outcome(scenario, seed, &play(scenario, seed, Purpose::RestoreFirst, None, &|_| {}))
+    outcome(scenario, seed, &play(scenario, seed, Purpose::RestoreFirst, None, None, &|_| {}))
 }
 
 /// Plays `scenario` once or twice; `None`: the core panicked. A panic leaves nothing behind that anybody would use again.
@@ -117,14 +128,14 @@ pub fn play_caught(scenario: &Scenario, seed: u64, twice: bool) -> Option<Outcom
     catch_unwind(AssertUnwindSafe(play)).ok()
 }
 
-fn compare(scenario: &Scenario, seeds: [u64; 2], progress: &dyn Fn(u8, u64)) -> Outcome {
-    let first = play(scenario, seeds[0], Purpose::RestoreFirst, None, &|now| progress(0, now));
-    let second = play(scenario, seeds[1], Purpose::RestoreSecond, None, &|now| progress(1, now));
+fn compare(scenario: &Scenario, seeds: [u64; 2], history: Option<&mut History>, progress: &dyn Fn(u8, u64)) -> Outcome {
+    let first = play(scenario, seeds[0], Purpose::RestoreFirst, None, history, &|now| progress(0, now));
+    let second = play(scenario, seeds[1], Purpose::RestoreSecond, None, None, &|now| progress(1, now));
     let mut outcome = outcome(scenario, seeds[0], &first);
     if first.trace.digest() != second.trace.digest() {
         let from = first.trace.parting(&second.trace);
         let window = Some((from.0, from.0.saturating_add(1_000_000_001)));
-        let again = |seed, restores| play(scenario, seed, restores, window, &|_| {}).trace;
+        let again = |seed, restores| play(scenario, seed, restores, window, None, &|_| {}).trace;
         let one = again(seeds[0], Purpose::RestoreFirst);
         let other = again(seeds[1], Purpose::RestoreSecond);
         let first = one.first_difference(&other).map(|(one, other)| (one.to_owned(), other.to_owned()));
@@ -138,9 +149,11 @@ fn play<'a>(
     seed: u64,
     restores: Purpose,
     window: Option<(u64, u64)>,
+    history: Option<&'a mut History>,
     tick: &dyn Fn(u64),
 ) -> World<'a> {
     let mut world = World::new(scenario, seed, restores, window);
+    world.history = history;
     world.play(tick);
     world
 }
@@ -169,7 +182,7 @@ mod tests {
     fn two_plays_that_differ_are_told_apart_and_the_first_difference_is_shown() {
         let text = "[run]\nuntil = \"9s\"\n[cluster]\nnodes = [\"a\", \"b\"]\n";
         let scenario = Scenario::parse("test.toml", text).expect("a scenario");
-        let outcome = compare(&scenario, [1, 2], &|_, _| {});
+        let outcome = compare(&scenario, [1, 2], None, &|_, _| {});
         let Verdict::Differs { first: Some((one, other)), .. } = &outcome.verdict else {
             panic!("two seeds came to the same: {:?}", outcome.verdict);
         };

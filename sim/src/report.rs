@@ -37,7 +37,7 @@ pub fn text(scenario: &Scenario, outcome: &Outcome) -> String {
         let _ = writeln!(text, "{warning}");
     }
     let _ = writeln!(text, "digest    {}", outcome.digest);
-    for line in findings(scenario, outcome) {
+    for (_, line) in findings(scenario, outcome) {
         let _ = writeln!(text, "{line}");
     }
     let _ = writeln!(text, "{}", verdict(outcome));
@@ -108,11 +108,15 @@ pub fn repeat(scenario: &Scenario, seed: u64) -> String {
 
 fn header(scenario: &Scenario, seed: u64) -> String {
     let title = if scenario.title.is_empty() { String::new() } else { format!(" ({})", scenario.title) };
+    format!("scenario  {}{title}\nseed      {seed}\noptions   {}\n\n", scenario.file, options(scenario))
+}
+
+/// What kind of run it is, in a line.
+pub(crate) fn options(scenario: &Scenario) -> String {
     let count = scenario.nodes.len();
     let sealed = if scenario.encrypt { "encrypted" } else { "plain" };
     format!(
-        "scenario  {}{title}\nseed      {seed}\noptions   {}, {count} node{}, start {}, {sealed}, until {}\n\n",
-        scenario.file,
+        "{}, {count} node{}, start {}, {sealed}, until {}",
         scenario.profile,
         if count == 1 { "" } else { "s" },
         start(scenario.start),
@@ -128,38 +132,31 @@ const fn start(start: Start) -> &'static str {
     }
 }
 
-fn findings(scenario: &Scenario, outcome: &Outcome) -> Vec<String> {
-    let mut lines: Vec<String> = outcome
+/// What went wrong: at which time, and a line about it.
+pub(crate) fn findings(scenario: &Scenario, outcome: &Outcome) -> Vec<(u64, String)> {
+    let mut lines: Vec<(u64, String)> = outcome
         .unmet
         .iter()
         .map(|unmet| {
-            format!(
-                "{}:{}: at {} expected {}; {}",
-                scenario.file,
-                unmet.line,
-                Seconds(unmet.at),
-                unmet.expected,
-                unmet.seen
-            )
+            let (file, line, at) = (&scenario.file, unmet.line, Seconds(unmet.at));
+            (unmet.at, format!("{file}:{line}: at {at} expected {}; {}", unmet.expected, unmet.seen))
         })
         .collect();
     if let Some((at, host, broken)) = &outcome.broken {
         let node = host.map_or_else(String::new, |host| format!(" at {}", scenario.name(host)));
-        lines.push(format!("broken rule: at {}{node}: {broken}", Seconds(*at)));
+        lines.push((*at, format!("broken rule: at {}{node}: {broken}", Seconds(*at))));
     }
     if let Verdict::Differs { from, first } = &outcome.verdict {
-        lines.push(format!(
-            "two plays of one seed differ within the second that ends at {}",
-            Seconds(from.0 + 1_000_000_000)
-        ));
-        lines.extend(
-            first.iter().flat_map(|(one, other)| [format!("  first play:  {one}"), format!("  second play: {other}")]),
-        );
+        let end = Seconds(from.0 + 1_000_000_000);
+        lines.push((from.0, format!("two plays of one seed differ within the second that ends at {end}")));
+        let plays =
+            first.iter().flat_map(|(one, other)| [format!("  first play:  {one}"), format!("  second play: {other}")]);
+        lines.extend(plays.map(|line| (from.0, line)));
     }
     lines
 }
 
-fn verdict(outcome: &Outcome) -> String {
+pub(crate) fn verdict(outcome: &Outcome) -> String {
     let all = outcome.met + outcome.unmet.len();
     let plural = if all == 1 { "" } else { "s" };
     match &outcome.verdict {
@@ -376,7 +373,7 @@ fn dns(answer: &crate::scenario::Answer) -> String {
     }
 }
 
-fn activity_names(activities: &[villein_core::Activity]) -> String {
+pub(crate) fn activity_names(activities: &[villein_core::Activity]) -> String {
     if activities.len() == 7 {
         return "all".to_owned();
     }

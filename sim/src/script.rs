@@ -116,10 +116,11 @@ impl World<'_> {
 
     /// Freezes processes.
     pub(crate) fn pause(&mut self, nodes: &[HostId]) {
-        for host in nodes {
+        for &host in nodes {
             if self.hosts[host.index()].runs() {
                 self.hosts[host.index()].paused = true;
                 self.faults.pauses += 1;
+                self.look_at_process(host);
             }
         }
     }
@@ -128,6 +129,7 @@ impl World<'_> {
     pub(crate) fn resume(&mut self, nodes: &[HostId]) {
         for &host in nodes {
             if std::mem::take(&mut self.hosts[host.index()].paused) {
+                self.look_at_process(host);
                 self.drain(host);
             }
         }

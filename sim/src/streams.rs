@@ -133,6 +133,9 @@ impl World<'_> {
 
     /// Cuts what is written into pieces as a network does, so that the reader meets every seam.
     fn write(&mut self, number: u64, side: usize, bytes: &[u8]) {
+        if let Some(history) = &mut self.history {
+            history.written(self.now - self.zero, bytes.len());
+        }
         let mut rest = bytes;
         while !rest.is_empty() {
             let most = rest.len().min(READ_BYTES);

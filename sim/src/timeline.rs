@@ -59,19 +59,25 @@ pub enum Entry {
 }
 
 /// What happened, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Timeline {
     entries: Vec<(u64, Entry)>,
+    room: usize,
     left_out: usize,
 }
 
 impl Timeline {
     pub(crate) const fn new() -> Self {
-        Self { entries: Vec::new(), left_out: 0 }
+        Self::with_room(ENTRIES_MAX)
+    }
+
+    /// A timeline that keeps so many entries and counts the others.
+    pub(crate) const fn with_room(room: usize) -> Self {
+        Self { entries: Vec::new(), room, left_out: 0 }
     }
 
     pub(crate) fn add(&mut self, at: u64, entry: Entry) {
-        if self.entries.len() < ENTRIES_MAX {
+        if self.entries.len() < self.room {
             self.entries.push((at, entry));
         } else {
             self.left_out += 1;
@@ -93,54 +99,99 @@ impl Timeline {
         self.left_out
     }
 
-    /// The lines of the text: events that several nodes have within one hundredth of a second stand together.
+    /// The lines of the text.
     pub(crate) fn lines(&self, scenario: &Scenario) -> Vec<String> {
-        let mut lines = Vec::new();
-        for moment in self.entries.chunk_by(|(one, _), (other, _)| one / 10_000_000 == other / 10_000_000) {
-            let at = Seconds(moment[0].0);
-            let mut group: Vec<(MemberEventKind, &str, Vec<HostId>)> = Vec::new();
-            let mut heard: Vec<(&str, Vec<HostId>)> = Vec::new();
-            let mut rest = Vec::new();
-            for (_, entry) in moment {
-                match entry {
-                    Entry::Step { text } => rest.push(text.clone()),
-                    Entry::Reply { host, text } | Entry::Log { host, text } => {
-                        rest.push(format!("{}: {text}", scenario.name(*host)));
-                    }
-                    Entry::Shutdown { host, reason } => {
-                        rest.push(format!("{}: asks to be stopped ({})", scenario.name(*host), why(*reason)));
-                    }
-                    Entry::Heard { host, text } => match heard.iter_mut().find(|(other, _)| other == text) {
-                        Some((_, hosts)) => hosts.push(*host),
-                        None => heard.push((text, vec![*host])),
-                    },
-                    Entry::Member { host, kind, name } => {
-                        match group.iter_mut().find(|(other, about, _)| other == kind && about == name) {
-                            Some((.., hosts)) => hosts.push(*host),
-                            None => group.push((*kind, name, vec![*host])),
-                        }
-                    }
-                }
-            }
-            let mut told: Vec<(Vec<HostId>, Vec<&str>)> = Vec::new();
-            for (text, mut who) in heard {
-                who.sort();
-                match told.iter_mut().find(|(hosts, _)| *hosts == who) {
-                    Some((_, texts)) => texts.push(text),
-                    None => told.push((who, vec![text])),
-                }
-            }
-            let heard = told.iter().map(|(who, texts)| format!("{}: {}", hosts(scenario, who), few(texts)));
-            let mut merged: BTreeMap<(MemberEventKind, Vec<HostId>), Vec<&str>> = BTreeMap::new();
-            for (kind, name, mut who) in group {
-                who.sort();
-                merged.entry((kind, who)).or_default().push(name);
-            }
-            let members = merged
-                .iter()
-                .map(|((kind, who), names)| format!("{}: {} {}", hosts(scenario, who), short(names), word(*kind)));
-            lines.extend(rest.into_iter().chain(heard).chain(members).map(|text| format!("{at:>9}  {text}")));
-        }
-        lines
+        self.told()
+            .map(|told| {
+                let who =
+                    if told.hosts.is_empty() { String::new() } else { format!("{}: ", hosts(scenario, &told.hosts)) };
+                let what = match told.what {
+                    What::Step(text) | What::Reply(text) | What::Log(text) => text.to_owned(),
+                    What::Shutdown(reason) => format!("asks to be stopped ({})", why(reason)),
+                    What::Heard(texts) => few(&texts),
+                    What::Member(kind, names) => format!("{} {}", short(&names), word(kind)),
+                };
+                format!("{:>9}  {who}{what}", Seconds(told.at))
+            })
+            .collect()
     }
+
+    /// The entries as one tells of them: what several nodes have within one hundredth of a second stands together.
+    pub(crate) fn told(&self) -> impl Iterator<Item = Told<'_>> {
+        self.entries.chunk_by(|(one, _), (other, _)| one / 10_000_000 == other / 10_000_000).flat_map(moment)
+    }
+}
+
+/// Something that happened at some nodes.
+pub(crate) struct Told<'a> {
+    /// The first time of its hundredth of a second.
+    pub(crate) at: u64,
+    /// The last one: by then all of it has happened.
+    pub(crate) until: u64,
+    /// Where; empty for a step.
+    pub(crate) hosts: Vec<HostId>,
+    pub(crate) what: What<'a>,
+}
+
+/// What happened.
+pub(crate) enum What<'a> {
+    Step(&'a str),
+    Reply(&'a str),
+    Log(&'a str),
+    Shutdown(ShutdownReason),
+    /// User events and queries.
+    Heard(Vec<&'a str>),
+    /// The same to each of these members.
+    Member(MemberEventKind, Vec<&'a str>),
+}
+
+/// Puts together what belongs together: first by what happened, then by who tells of it.
+fn moment(moment: &[(u64, Entry)]) -> Vec<Told<'_>> {
+    let mut members: BTreeMap<(MemberEventKind, &str), Vec<HostId>> = BTreeMap::new();
+    let mut order: Vec<(MemberEventKind, &str)> = Vec::new();
+    let mut heard: Vec<(&str, Vec<HostId>)> = Vec::new();
+    let (at, until) = (moment[0].0, moment[moment.len() - 1].0);
+    let mut all = Vec::new();
+    let mut tell = |hosts, what| all.push(Told { at, until, hosts, what });
+    for (_, entry) in moment {
+        match entry {
+            Entry::Step { text } => tell(Vec::new(), What::Step(text)),
+            Entry::Reply { host, text } => tell(vec![*host], What::Reply(text)),
+            Entry::Log { host, text } => tell(vec![*host], What::Log(text)),
+            Entry::Shutdown { host, reason } => tell(vec![*host], What::Shutdown(*reason)),
+            Entry::Heard { host, text } => match heard.iter_mut().find(|(other, _)| other == text) {
+                Some((_, hosts)) => hosts.push(*host),
+                None => heard.push((text, vec![*host])),
+            },
+            Entry::Member { host, kind, name } => {
+                let hosts = members.entry((*kind, name)).or_default();
+                if hosts.is_empty() {
+                    order.push((*kind, name));
+                }
+                hosts.push(*host);
+            }
+        }
+    }
+    let mut events: Vec<(Vec<HostId>, Vec<&str>)> = Vec::new();
+    for (text, mut who) in heard {
+        who.sort();
+        match events.iter_mut().find(|(hosts, _)| *hosts == who) {
+            Some((_, texts)) => texts.push(text),
+            None => events.push((who, vec![text])),
+        }
+    }
+    let mut merged: BTreeMap<(MemberEventKind, Vec<HostId>), Vec<&str>> = BTreeMap::new();
+    for key in order {
+        let mut who = members.remove(&key).unwrap_or_default();
+        who.sort();
+        merged.entry((key.0, who)).or_default().push(key.1);
+    }
+    all.extend(events.into_iter().map(|(hosts, texts)| Told { at, until, hosts, what: What::Heard(texts) }));
+    all.extend(merged.into_iter().map(|((kind, hosts), names)| Told {
+        at,
+        until,
+        hosts,
+        what: What::Member(kind, names),
+    }));
+    all
 }

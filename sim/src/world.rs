@@ -13,6 +13,7 @@ use villein_core::{Input, Node, Output, Stimulus, Time};
 use crate::checkers::{Broken, Checkers};
 use crate::draw::{Draw, Purpose};
 use crate::faults::Faults;
+use crate::history::History;
 use crate::host::{self, Clock, Down, Gate, Heard, Host, TURN, Waiting};
 use crate::judge::Judge;
 use crate::network::Network;
@@ -117,6 +118,8 @@ pub(crate) struct World<'a> {
     pub(crate) checkers: Checkers,
     pub(crate) judge: Judge,
     pub(crate) timeline: Timeline,
+    /// Only where a report is wanted.
+    pub(crate) history: Option<&'a mut History>,
     interner: Interner,
     check_every: u64,
     /// What a measurement is told; without one everything is checked and hashed, and nodes are restored.
@@ -154,6 +157,7 @@ impl<'a> World<'a> {
             checkers: Checkers::new(&names),
             judge: Judge::new(scenario),
             timeline: Timeline::new(),
+            history: None,
             interner: Interner::default(),
             meter: None,
             check_every: if count <= SMALL { 1 } else { count as u64 * 4 },
@@ -169,7 +173,7 @@ impl<'a> World<'a> {
     /// Plays the scenario; `tick` hears of each second.
     pub(crate) fn play(&mut self, tick: &dyn Fn(u64)) {
         if !self.bring_up() {
-            return;
+            return self.look_at_all();
         }
         for second in 1.. {
             let until = self.scenario.until.min(second * 1_000_000_000);
@@ -180,6 +184,7 @@ impl<'a> World<'a> {
             }
         }
         self.overdue();
+        self.look_at_all();
     }
 
     /// Starts the processes, and lets them find each other where the scenario says so; false: they do not. Then the
@@ -202,6 +207,10 @@ impl<'a> World<'a> {
         self.timeline.clear();
         self.judge.clear();
         self.meter = self.meter.as_ref().map(|_| Meter::default());
+        if let Some(history) = &mut self.history {
+            history.begin();
+            self.look_at_all();
+        }
         self.network.set_base(self.scenario.link);
         for rule in &self.scenario.rules {
             self.network.add_rule(rule);
@@ -312,7 +321,10 @@ impl<'a> World<'a> {
             Happening::Drain { .. } | Happening::Stop { .. } => {}
             Happening::Step(place) => self.step(place),
             Happening::Judge { expect, verdict: false } => self.open_window(expect),
-            Happening::Judge { expect, verdict: true } => self.verdict(expect),
+            Happening::Judge { expect, verdict: true } => {
+                self.look_at_all();
+                self.verdict(expect);
+            }
         }
     }
 
@@ -350,6 +362,7 @@ impl<'a> World<'a> {
         place.last_at = at;
         place.restore_at = self.now + first_restore;
         self.checkers.start(host, place.name.clone(), place.disk.incarnation(), coalesces, limit);
+        self.look_at_process(host);
         self.input_now(host, Stimulus::Tick);
     }
 
@@ -364,6 +377,7 @@ impl<'a> World<'a> {
             self.streams_end(host, down == Down::Power);
             self.drop_writes(host, down == Down::Power);
             self.hosts[host.index()].stop(down);
+            self.look_at_process(host);
         }
     }
 
@@ -510,6 +524,8 @@ impl<'a> World<'a> {
         self.outputs = outputs;
         if self.meter.is_none() && self.hosts[host.index()].inputs.is_multiple_of(self.check_every) {
             self.check(host);
+        } else if self.history.as_ref().is_some_and(|history| history.is_due(self.now, host)) {
+            self.look_at(host);
         }
         self.plan_wake(host);
     }
@@ -546,6 +562,9 @@ impl<'a> World<'a> {
             self.fail(Some(host), broken);
         }
         self.judge.view(self.now - self.zero, host, &members);
+        if let Some(history) = &mut self.history {
+            history.view(self.now - self.zero, host, &members, stats.health_score);
+        }
     }
 
     /// The first broken rule ends the run.

@@ -1,12 +1,15 @@
 //! `sim run`.
 
+use std::any::Any;
 use std::io::IsTerminal as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use villein_sim::play::{Outcome, play_twice};
+use villein_sim::history::{History, NODES_MAX};
+use villein_sim::html::{self, Ending};
+use villein_sim::play::{Outcome, play_recorded};
 use villein_sim::report;
 use villein_sim::scenario::Scenario;
 
@@ -26,6 +29,9 @@ pub(crate) struct Run {
     /// What to write.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Write a page there, too, on which one can see who believed what of whom: one HTML file that needs nothing else.
+    #[arg(long, value_name = "OUT.html")]
+    report: Option<PathBuf>,
 }
 
 impl Run {
@@ -38,32 +44,72 @@ impl Run {
             }
         };
         let seed = self.seed.unwrap_or(scenario.seed);
-        // A panic leaves nothing behind that anybody would use again.
-        match catch_unwind(AssertUnwindSafe(|| play(&scenario, seed))) {
+        let mut history = match self.history(&scenario) {
+            Ok(history) => history,
+            Err(problem) => {
+                eprintln!("{problem}");
+                return ExitCode::from(2);
+            }
+        };
+        // A panic leaves nothing behind that anybody would use again, but the history.
+        let played = catch_unwind(AssertUnwindSafe(|| play(&scenario, seed, history.as_mut())));
+        let code = match &played {
             Ok(outcome) => {
                 super::print(&match self.format {
-                    Format::Text => report::text(&scenario, &outcome),
-                    Format::Json => report::json(&scenario, &outcome),
+                    Format::Text => report::text(&scenario, outcome),
+                    Format::Json => report::json(&scenario, outcome),
                 });
-                ExitCode::from(outcome.verdict.exit_code())
+                outcome.verdict.exit_code()
             }
             Err(_) => {
                 eprintln!("panicked with seed {seed}; to repeat it:\n{}", report::repeat(&scenario, seed));
-                ExitCode::from(101)
+                101
+            }
+        };
+        if let (Some(path), Some(history)) = (&self.report, &history) {
+            let ending = match &played {
+                Ok(outcome) => Ending::Played(outcome),
+                Err(panic) => Ending::Panicked(words(panic.as_ref())),
+            };
+            if let Err(error) = std::fs::write(path, html::page(&scenario, seed, history, ending)) {
+                eprintln!("{}", unwritable(path, &error));
+                return ExitCode::from(2);
             }
         }
+        ExitCode::from(code)
+    }
+
+    /// Where a report is wanted, the place for what it shows; that the file can be written is better known before the run.
+    fn history(&self, scenario: &Scenario) -> Result<Option<History>, String> {
+        let Some(path) = &self.report else { return Ok(None) };
+        let history = History::new(scenario).ok_or_else(|| {
+            format!("--report shows up to {NODES_MAX} nodes; {} has {}", scenario.file, scenario.nodes.len())
+        })?;
+        let open = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        open.map_err(|error| unwritable(path, &error))?;
+        Ok(Some(history))
     }
 }
 
-fn play(scenario: &Scenario, seed: u64) -> Outcome {
+fn unwritable(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: the report cannot be written: {error}", path.display())
+}
+
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+}
+
+fn play(scenario: &Scenario, seed: u64, history: Option<&mut History>) -> Outcome {
     if !std::io::stderr().is_terminal() {
-        return play_twice(scenario, seed, &|_, _| {});
+        return play_recorded(scenario, seed, history, &|_, _| {});
     }
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} simulated seconds")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let length = scenario.until / 1_000_000_000;
     let bar = ProgressBar::new(length * 2).with_style(style);
-    let outcome = play_twice(scenario, seed, &|play, now| {
+    let outcome = play_recorded(scenario, seed, history, &|play, now| {
         bar.set_position(u64::from(play) * length + now / 1_000_000_000);
     });
     bar.finish_and_clear();
