@@ -7,7 +7,7 @@ use villein_sim::play::{Verdict, play_twice};
 use villein_sim::report;
 use villein_sim::scenario::Scenario;
 
-const SHIPPED: [&str; 19] = [
+const SHIPPED: [&str; 20] = [
     "partition",
     "one-way-partition",
     "retry-join",
@@ -27,6 +27,7 @@ const SHIPPED: [&str; 19] = [
     "dns-moves",
     "send-errors",
     "rolling-upgrade",
+    "one-pair-cut",
 ];
 
 #[test]
