@@ -1,14 +1,12 @@
 //! `sim experiment`.
 
-use std::io::IsTerminal as _;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use super::progress::Progress;
 use villein_sim::experiment::{Book, Figures, Model, Plan, ROWS, Row, acceptance, run, text};
 
 /// Repeat a published experiment and put its tables beside the published ones.
@@ -64,9 +62,6 @@ fn model(text: &str) -> Result<Model, String> {
         .find(|model| model.name() == text)
         .ok_or_else(|| format!("no such model; known: {}", known.join(", ")))
 }
-
-/// How often a line tells of the progress where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(30);
 
 impl Experiment {
     pub(crate) fn execute(self) -> ExitCode {
@@ -127,31 +122,17 @@ impl Lifeguard {
         Ok(ROWS.into_iter().filter(wanted).collect())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the time that a person waits, not the simulated one")]
     fn play(&self, plan: &Plan, book: &mut Book) -> std::io::Result<()> {
         let stop = Arc::new(AtomicBool::new(false));
         // Without the handler Ctrl-C ends the program as it always does.
         let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let jobs = plan.jobs();
-        let bar = if std::io::stderr().is_terminal() {
-            let style = ProgressStyle::with_template("{bar:40} {pos}/{len} runs, {eta} to go")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
-            ProgressBar::new(jobs.len() as u64).with_style(style)
-        } else {
-            ProgressBar::hidden()
-        };
-        let told = std::sync::Mutex::new(Instant::now());
+        let progress = Progress::new(jobs.len() as u64, "runs");
         run(&jobs, book, self.jobs.unwrap_or(cores), &stop, &|done| {
-            bar.set_position(done as u64);
-            let now = Instant::now();
-            let mut told = told.lock().expect("no thread panics while it tells");
-            if bar.is_hidden() && now.duration_since(*told) >= LINE_EVERY {
-                *told = now;
-                eprintln!("{done} of {} runs", jobs.len());
-            }
+            progress.reach(done as u64, || format!("{done} of {} runs", jobs.len()));
         })?;
-        bar.finish_and_clear();
+        progress.finish();
         if stop.load(Ordering::Relaxed) {
             eprintln!("ended early; the same command goes on");
         }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 pub(crate) mod experiment;
+mod progress;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;

@@ -1,16 +1,16 @@
 //! `sim replay`.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use villein_core::Node;
 use villein_sim::Seconds;
 use villein_sim::replay::{Difference, End, Plan, Run, replay, segments};
 
+use super::progress::Progress;
 use crate::Format;
 
 /// Let an agent that was recorded by `serf agent -record` live again, and compare what it puts out.
@@ -46,15 +46,12 @@ impl Replay {
     pub(crate) fn execute(self) -> ExitCode {
         let plan = Plan { until: self.until, set: self.set.clone() };
         let runs = segments(&self.paths).and_then(|segments| {
-            let bar = if std::io::stderr().is_terminal() {
-                let style = ProgressStyle::with_template("{bar:40} {pos}/{len} segments, {eta} to go")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
-                ProgressBar::new(segments.len() as u64).with_style(style)
-            } else {
-                ProgressBar::hidden()
-            };
-            let runs = replay(&plan, &segments, &|_| bar.inc(1));
-            bar.finish_and_clear();
+            let (progress, done) = (Progress::new(segments.len() as u64, "segments"), Cell::new(0));
+            let runs = replay(&plan, &segments, &|_| {
+                done.set(done.get() + 1);
+                progress.reach(done.get(), || format!("{} of {} segments", done.get(), segments.len()));
+            });
+            progress.finish();
             runs
         });
         match runs {

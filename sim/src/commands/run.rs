@@ -1,18 +1,17 @@
 //! `sim run`.
 
 use std::any::Any;
-use std::io::IsTerminal as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use villein_sim::history::{History, NODES_MAX};
 use villein_sim::html::{self, Ending};
 use villein_sim::play::{Outcome, play_recorded};
 use villein_sim::report;
 use villein_sim::scenario::Scenario;
 
+use super::progress::Progress;
 use crate::Format;
 
 /// Play one scenario with one seed, twice, and judge it.
@@ -102,16 +101,12 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 }
 
 fn play(scenario: &Scenario, seed: u64, history: Option<&mut History>) -> Outcome {
-    if !std::io::stderr().is_terminal() {
-        return play_recorded(scenario, seed, history, &|_, _| {});
-    }
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} simulated seconds")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
     let length = scenario.until / 1_000_000_000;
-    let bar = ProgressBar::new(length * 2).with_style(style);
+    let progress = Progress::new(length * 2, "simulated seconds");
     let outcome = play_recorded(scenario, seed, history, &|play, now| {
-        bar.set_position(u64::from(play) * length + now / 1_000_000_000);
+        let done = u64::from(play) * length + now / 1_000_000_000;
+        progress.reach(done, || format!("{done} of {} simulated seconds", length * 2));
     });
-    bar.finish_and_clear();
+    progress.finish();
     outcome
 }

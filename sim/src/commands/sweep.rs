@@ -1,16 +1,15 @@
 //! `sim sweep`.
 
-use std::io::IsTerminal as _;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use villein_sim::sweep::{Plan, Played, Tally, sweep};
 
+use super::progress::Progress;
 use crate::Format;
 
 /// Play the weather of many seeds on all cores: each seed draws a cluster, its network and what goes wrong; then the faults
@@ -58,23 +57,14 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let unit = |text: &str, unit: char| text.strip_suffix(unit).and_then(|number| number.parse::<u64>().ok());
-    let seconds = unit(text, 's')
-        .or_else(|| unit(text, 'm').map(|minutes| minutes.saturating_mul(60)))
-        .or_else(|| unit(text, 'h').map(|hours| hours.saturating_mul(3_600)));
-    seconds.map(Duration::from_secs).ok_or_else(|| "a whole number of s, m or h is wanted: 90s, 10m, 2h".to_owned())
+    villein_sim::time(text).map(Duration::from_nanos)
 }
 
-/// How often a line tells of the progress where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(30);
-
 impl Sweep {
-    #[expect(clippy::disallowed_methods, reason = "the time that a person waits, not the simulated one")]
     pub(crate) fn execute(self) -> ExitCode {
         let stop = Arc::new(AtomicBool::new(false));
         // Without the handler Ctrl-C ends the program as it always does.
         let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
-        let begun = Instant::now();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let plan = Plan {
             seeds: self.seeds.clone(),
@@ -82,38 +72,29 @@ impl Sweep {
             jobs: self.jobs.unwrap_or(cores),
             out: self.out.clone(),
         };
-        let bar = self.bar();
-        let told = std::sync::Mutex::new(begun);
+        let progress = Progress::new((self.seeds.end - self.seeds.start).div_ceil(self.shard.1), "seeds");
         let swept = sweep(&plan, &stop, &|played: &Played, known: &Tally| {
             if self.format == Format::Json {
                 super::print(&format!("{}\n", played.json()));
             }
             if let Some(failure) = &played.failure {
-                bar.suspend(|| eprintln!("seed {} failed: {failure}", played.seed));
+                progress.say(&format!("seed {} failed: {failure}", played.seed));
             }
-            bar.set_position(known.played);
-            let now = Instant::now();
-            let mut told = told.lock().expect("no thread panics while it tells");
-            if bar.is_hidden() && now.duration_since(*told) >= LINE_EVERY {
-                *told = now;
-                eprintln!(
-                    "{} seeds, {} failed, {} s",
-                    known.played,
-                    known.failed.len(),
-                    now.duration_since(begun).as_secs()
-                );
-            }
+            progress.reach(known.played, || {
+                let seconds = progress.elapsed().as_secs();
+                format!("{} seeds, {} failed, {seconds} s", known.played, known.failed.len())
+            });
             if self.fail_fast && played.failure.is_some() {
                 stop.store(true, Ordering::Relaxed);
             }
-            if self.time_limit.is_some_and(|limit| now.duration_since(begun) >= limit) {
+            if self.time_limit.is_some_and(|limit| progress.elapsed() >= limit) {
                 stop.store(true, Ordering::Relaxed);
             }
         });
-        bar.finish_and_clear();
+        progress.finish();
         match swept {
             Ok(tally) => {
-                self.report(&tally, begun.elapsed());
+                self.report(&tally, progress.elapsed());
                 if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             Err(error) => {
@@ -121,15 +102,6 @@ impl Sweep {
                 ExitCode::from(2)
             }
         }
-    }
-
-    fn bar(&self) -> ProgressBar {
-        if !std::io::stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} seeds, {eta} to go")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new((self.seeds.end - self.seeds.start).div_ceil(self.shard.1)).with_style(style)
     }
 
     fn report(&self, tally: &Tally, took: Duration) {

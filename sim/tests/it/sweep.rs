@@ -70,7 +70,7 @@ fn the_command_prints_one_line_a_seed_and_one_in_the_end() {
     for (words, wanted) in [
         (["--seeds", "7..3"], "two numbers are wanted"),
         (["--shard", "4/4"], "a part below their number is wanted"),
-        (["--time-limit", "5"], "a whole number of s, m or h is wanted"),
+        (["--time-limit", "5"], "is no time; write it like"),
     ] {
         let output = run(&words);
         assert_eq!(output.status.code(), Some(2));
