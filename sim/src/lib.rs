@@ -6,7 +6,7 @@
 //!
 //! - `scenario` reads the file into a checked form; every error names file and line.
 //! - `world` is the heap of happenings and the one place where a node is handed its input; `drive`
-//!   performs what comes out; `host` is one process with its disk and clock, `network` the links, `streams` the connections, `script` the scenario's steps.
+//!   performs what comes out; `host` is one process with its disk and clock, `process` its life, `network` the links, `streams` the connections, `script` the scenario's steps.
 //! - `checkers` holds what must hold at every step, `judge` what the scenario expects, `trace` the digest.
 //! - `experiment` repeats the published measurements on worlds that are counted and not checked.
 //! - `replay` lets a recorded agent live again.
@@ -32,6 +32,7 @@ mod judge;
 mod network;
 mod operate;
 pub mod play;
+mod process;
 pub mod replay;
 pub mod report;
 pub mod scenario;

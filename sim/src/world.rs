@@ -8,13 +8,13 @@ use villein_core::event::{MemberEventKind, QueryKey};
 use villein_core::identity::Interner;
 use villein_core::io::{Activity, Deadline, Persist, PersistError, PersistId, ResolveId, StreamError, StreamEvent};
 use villein_core::types::Name;
-use villein_core::{Input, Node, Output, Stimulus, Time};
+use villein_core::{Input, Output, Stimulus, Time};
 
 use crate::checkers::{Broken, Checkers};
 use crate::draw::{Draw, Purpose};
 use crate::faults::Faults;
 use crate::history::History;
-use crate::host::{self, Clock, Down, Gate, Heard, Host, TURN, Waiting};
+use crate::host::{Clock, Down, Gate, Heard, Host, TURN, Waiting};
 use crate::judge::Judge;
 use crate::network::Network;
 use crate::scenario::{Answer, DiskFault, HostId, Link, Scenario, Start};
@@ -61,10 +61,10 @@ pub(crate) enum Happening {
     Judge { expect: usize, verdict: bool },
 }
 
-struct Scheduled {
+pub(crate) struct Scheduled {
     at: u64,
     order: u64,
-    what: Happening,
+    pub(crate) what: Happening,
 }
 
 impl PartialEq for Scheduled {
@@ -104,7 +104,7 @@ pub(crate) struct World<'a> {
     pub(crate) now: u64,
     /// True time at which the scenario's own time begins.
     pub(crate) zero: u64,
-    heap: BinaryHeap<Scheduled>,
+    pub(crate) heap: BinaryHeap<Scheduled>,
     order: u64,
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
@@ -112,7 +112,7 @@ pub(crate) struct World<'a> {
     pub(crate) faults: Faults,
     pub(crate) dns: BTreeMap<String, Answer>,
     pub(crate) schedule: Draw,
-    restores: Draw,
+    pub(crate) restores: Draw,
     outputs: Vec<Output>,
     pub(crate) trace: Trace,
     pub(crate) checkers: Checkers,
@@ -120,7 +120,7 @@ pub(crate) struct World<'a> {
     pub(crate) timeline: Timeline,
     /// Only where a report is wanted.
     pub(crate) history: Option<&'a mut History>,
-    interner: Interner,
+    pub(crate) interner: Interner,
     check_every: u64,
     /// What a measurement is told; without one everything is checked and hashed, and nodes are restored.
     pub(crate) meter: Option<Meter>,
@@ -328,103 +328,6 @@ impl<'a> World<'a> {
         }
     }
 
-    fn start_first(&mut self, host: HostId) {
-        self.start(host);
-        let first = self.hosts.iter().position(|other| other.node.is_some());
-        let alone = self.scenario.nodes[host.index()].serf.retry_join.is_some() || first == Some(host.index());
-        if alone || self.scenario.start == Start::Apart {
-            return;
-        }
-        let after = match self.scenario.start {
-            Start::Join | Start::Apart => self.schedule.below(1_000_000_000),
-            // One after the other, so that nobody has to take in all of them at one time. Where it is measured they are all
-            // there before the first push/pull, so that each waits for the interval of the whole cluster.
-            Start::Joined => u64::from(host.0) * if self.meter.is_some() { 1_000_000 } else { 20_000_000 },
-        };
-        self.push(after, Happening::FirstJoin(host));
-    }
-
-    /// Starts a process on a host.
-    pub(crate) fn start(&mut self, host: HostId) {
-        let first_restore = self.restores.below(self.restore_mean().min(self.scenario.until / 2).max(1));
-        let place = &mut self.hosts[host.index()];
-        let mut config = host::config(self.scenario, host, self.seed);
-        config.interner = self.interner.clone();
-        config.name = place.name.clone();
-        config.wire = place.wire;
-        let (coalesces, limit) = (config.serf.coalesce.is_some(), config.swim.lifeguard.awareness_max);
-        let at = place.clock.local(self.now);
-        let seed = host::seed(self.seed, host, place.life);
-        let saved = place.disk.load(&mut config);
-        let node =
-            Node::new(config, seed, at, saved).expect("the scenario's configurations are checked when it is read");
-        place.start(node);
-        place.last_at = at;
-        place.restore_at = self.now + first_restore;
-        self.checkers.start(host, place.name.clone(), place.disk.incarnation(), coalesces, limit);
-        self.look_at_process(host);
-        self.input_now(host, Stimulus::Tick);
-    }
-
-    /// A checkpoint takes time by the member, so that large clusters are restored less often.
-    fn restore_mean(&self) -> u64 {
-        5_000_000_000 * (1 + self.hosts.len() as u64 / 32)
-    }
-
-    /// Ends a process.
-    pub(crate) fn stop(&mut self, host: HostId, down: Down) {
-        if self.hosts[host.index()].node.is_some() {
-            self.streams_end(host, down == Down::Power);
-            self.drop_writes(host, down == Down::Power);
-            self.hosts[host.index()].stop(down);
-            self.look_at_process(host);
-        }
-    }
-
-    /// What is on its way to a disk does not arrive; without power the first of it may be torn.
-    fn drop_writes(&mut self, host: HostId, power: bool) {
-        let is_write = |event: &Scheduled| matches!(event.what, Happening::Stored { host: whose, .. } if whose == host);
-        let mut dropped: Vec<Scheduled> = Vec::new();
-        if self.heap.iter().any(is_write) {
-            let (writes, rest): (_, Vec<Scheduled>) = std::mem::take(&mut self.heap).into_iter().partition(is_write);
-            (dropped, self.heap) = (writes, rest.into());
-        }
-        self.faults.lost_writes += dropped.len() as u64;
-        dropped.sort_unstable_by(|one, other| other.cmp(one));
-        if let Some(Scheduled { what: Happening::Stored { record, .. }, .. }) = dropped.first().filter(|_| power) {
-            let (disk, schedule) = (&mut self.hosts[host.index()].disk, &mut self.schedule);
-            self.faults.torn_writes += u64::from(disk.tear(record, |bytes| schedule.below(bytes)));
-        }
-    }
-
-    fn wake(&mut self, host: HostId) {
-        let place = &mut self.hosts[host.index()];
-        if place.wake != self.now {
-            return;
-        }
-        place.wake = u64::MAX;
-        if place.paused || place.draining {
-            return;
-        }
-        let at = place.clock.local(self.now);
-        match place.node.as_ref().and_then(Node::next_deadline) {
-            Some(deadline) if deadline.at <= at => self.input(host, at, Stimulus::Tick),
-            Some(_) => self.plan_wake(host),
-            None => {}
-        }
-    }
-
-    /// Wakes the process at its next deadline, unless it is woken before.
-    pub(crate) fn plan_wake(&mut self, host: HostId) {
-        let place = &mut self.hosts[host.index()];
-        let Some(deadline) = place.node.as_ref().and_then(Node::next_deadline) else { return };
-        let at = place.clock.real(deadline.at).max(self.now);
-        if at < place.wake && !place.paused && !place.draining {
-            place.wake = at;
-            self.push_at(at, Happening::Wake(host));
-        }
-    }
-
     fn packet(&mut self, from: HostId, to: HostId, bytes: Box<[u8]>) {
         let life = self.hosts[to.index()].life;
         if self.hosts[to.index()].node.is_none() {
@@ -503,7 +406,7 @@ impl<'a> World<'a> {
         self.input(host, at, stimulus);
     }
 
-    fn input(&mut self, host: HostId, at: Time, stimulus: Stimulus<'_>) {
+    pub(crate) fn input(&mut self, host: HostId, at: Time, stimulus: Stimulus<'_>) {
         self.restore_if_due(host);
         let place = &mut self.hosts[host.index()];
         let Some(node) = &mut place.node else { return };
@@ -528,20 +431,6 @@ impl<'a> World<'a> {
             self.look_at(host);
         }
         self.plan_wake(host);
-    }
-
-    fn restore_if_due(&mut self, host: HostId) {
-        if self.now < self.hosts[host.index()].restore_at || self.meter.is_some() {
-            return;
-        }
-        let mean = self.restore_mean();
-        let next = mean / 2 + self.restores.below(mean);
-        let place = &mut self.hosts[host.index()];
-        place.restore_at = self.now + next;
-        self.faults.restores += 1;
-        if let Err(seen) = place.restore(&self.interner) {
-            self.fail(Some(host), Broken { rule: "a checkpoint can be restored", seen });
-        }
     }
 
     /// The node's own invariants and what it lists.
