@@ -9,6 +9,7 @@
 //!   performs what comes out; `host` is one process with its disk and clock, `process` its life, `network` the links, `streams` the connections, `script` the scenario's steps.
 //! - `checkers` holds what must hold at every step, `judge` what the scenario expects, `trace` the digest.
 //! - `experiment` repeats the published measurements on worlds that are counted and not checked.
+//! - `tune` says what an agent's configuration comes to.
 //! - `replay` lets a recorded agent live again.
 //! - `timeline` is what happened, `report` writes what a person or a program reads.
 //! - `history` is what a play leaves for the page that `html` makes; it looks on and changes nothing.
@@ -42,6 +43,7 @@ mod streams;
 pub mod sweep;
 pub mod timeline;
 mod trace;
+pub mod tune;
 mod units;
 mod watch;
 pub mod weather;

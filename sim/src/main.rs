@@ -20,6 +20,7 @@ enum Command {
     Sweep(commands::sweep::Sweep),
     Shrink(commands::shrink::Shrink),
     Replay(commands::replay::Replay),
+    Tune(commands::tune::Tune),
     Experiment(commands::experiment::Experiment),
 }
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Sweep(sweep) => sweep.execute(),
         Command::Shrink(shrink) => shrink.execute(),
         Command::Replay(replay) => replay.execute(),
+        Command::Tune(tune) => tune.execute(),
         Command::Experiment(experiment) => experiment.execute(),
     }
 }

@@ -114,7 +114,10 @@ impl World<'_> {
                     }
                 }
             }
-            Event::User(event) => self.user_event(host, &event),
+            Event::User(event) => match &mut self.meter {
+                Some(meter) => meter.heard.push((self.now, host)),
+                None => self.user_event(host, &event),
+            },
             Event::Query(query) => self.asked(host, query),
             Event::Shutdown(reason) => {
                 let life = self.hosts[host.index()].life;

@@ -153,6 +153,13 @@ impl World<'_> {
         }
     }
 
+    /// Nothing passes between two groups any more.
+    pub(crate) fn part(&mut self, one: &[HostId], other: &[HostId]) {
+        self.between(&[one.to_vec(), other.to_vec()], |world, from, to| world.network.cut(from, to));
+        self.drop_cut();
+        self.streams_cut(false);
+    }
+
     fn between(&mut self, groups: &[Vec<HostId>], act: impl Fn(&mut Self, HostId, HostId)) {
         for (place, group) in groups.iter().enumerate() {
             for (_, other) in groups.iter().enumerate().filter(|(other, _)| *other != place) {

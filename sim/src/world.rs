@@ -90,6 +90,8 @@ impl Ord for Scheduled {
 pub(crate) struct Meter {
     /// Member events: when, at whom, what, and about whom.
     pub(crate) events: Vec<(u64, HostId, MemberEventKind, Name)>,
+    /// User events: when and at whom.
+    pub(crate) heard: Vec<(u64, HostId)>,
     /// Bytes of datagrams and streams.
     pub(crate) bytes: u64,
     /// Stream frames written.

@@ -8,6 +8,7 @@ pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;
 pub(crate) mod sweep;
+pub(crate) mod tune;
 
 /// Writes to stdout. A reader that has seen enough may close the pipe: that is no failure of the run.
 fn print(text: &str) {

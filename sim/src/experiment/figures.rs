@@ -16,6 +16,12 @@ pub struct Figure {
 pub struct Times(Vec<u64>);
 
 impl Times {
+    /// Sorts times.
+    pub fn new(mut times: Vec<u64>) -> Self {
+        times.sort_unstable();
+        Self(times)
+    }
+
     /// The time at so many thousandths of the ranks; `None` without any.
     pub fn at(&self, permille: u64) -> Option<u64> {
         let last = self.0.len().checked_sub(1)?;
@@ -70,11 +76,7 @@ impl Figures {
         let (once, again): (Vec<Job>, Vec<Job>) = one.jobs().into_iter().partition(|job| job.interval_ms.is_none());
         let cells: Vec<(u32, Vec<Sample>)> = again.iter().map(|job| (job.concurrent, repeated(job))).collect();
         let once: Vec<Sample> = once.iter().flat_map(repeated).collect();
-        let times = |of: fn(&Sample) -> &Vec<u64>| {
-            let mut times: Vec<u64> = once.iter().flat_map(of).copied().collect();
-            times.sort_unstable();
-            Times(times)
-        };
+        let times = |of: fn(&Sample) -> &Vec<u64>| Times::new(once.iter().flat_map(of).copied().collect());
         Self {
             row,
             interval_runs: cells.iter().map(|(_, samples)| samples.len()).sum(),

@@ -8,6 +8,7 @@ mod report;
 mod scenarios;
 mod shrink;
 mod sweep;
+mod tune;
 
 use std::path::PathBuf;
 

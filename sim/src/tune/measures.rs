@@ -1,0 +1,176 @@
+//! The measurements, each on a cluster of its own.
+
+use std::collections::BTreeMap;
+
+use villein_core::command::Command;
+use villein_core::event::MemberEventKind;
+use villein_core::scale::push_pull_interval;
+use villein_core::time::nanos;
+
+use super::{Findings, Plan};
+use crate::draw::{Draw, Purpose};
+use crate::host::Down;
+use crate::scenario::{HostId, Scenario};
+use crate::world::World;
+
+const SECOND: u64 = 1_000_000_000;
+/// How long a cluster is left alone before anything happens.
+const QUIET: u64 = 10 * SECOND;
+/// Crashes in each cluster, as far as it has members for them.
+const CRASHES: u32 = 8;
+/// How long a crash may go unnoticed.
+const NOTICED_BY: u64 = 600 * SECOND;
+/// How long a cluster is watched while nothing happens.
+const WATCHED: u64 = 3_600 * SECOND;
+/// How long a partition lasts, and how long it may take to heal.
+const PARTED: u64 = 60 * SECOND;
+const HEALED_BY: u64 = 1_200 * SECOND;
+/// Events of which the spread is taken.
+const SINGLE: u64 = 20;
+/// How long a single event may take before the next is sent.
+const APART: u64 = 10 * SECOND;
+/// How long events are sent at one rate.
+const SENDING: u64 = 10 * SECOND;
+/// Rates above this are not tried.
+const RATE_MAX: u64 = 4_096;
+
+/// One measurement, on a cluster of this seed.
+pub(super) type Measure = fn(&Plan, &Scenario, u64) -> Findings;
+
+/// All of them.
+pub(super) const ALL: [Measure; 5] = [crashes, quiet, spread, capacity, partition];
+
+fn world(scenario: &Scenario, seed: u64) -> World<'_> {
+    let mut world = World::measured(scenario, seed);
+    assert!(world.bring_up(), "a cluster forms on a perfect network");
+    world.run_until(world.now + QUIET);
+    world
+}
+
+/// Members crash, one after the other.
+fn crashes(plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
+    let (mut world, mut draw) = (world(scenario, seed), Draw::new(seed, Purpose::Weather));
+    let mut found = Findings::default();
+    for _ in 0..CRASHES.min(plan.nodes / 3) {
+        let running: Vec<HostId> = scenario.hosts().filter(|host| world.hosts[host.index()].node.is_some()).collect();
+        let place = usize::try_from(draw.below(running.len() as u64)).unwrap_or_default();
+        let (victim, begun) = (running[place], world.now);
+        let name = world.hosts[victim.index()].name.clone();
+        world.stop(victim, Down::Power);
+        let mut reports: BTreeMap<HostId, u64> = BTreeMap::new();
+        while reports.len() < running.len() - 1 && world.now < begun + NOTICED_BY {
+            world.run_until(world.now + SECOND);
+            let events = world.meter.as_mut().map(|meter| std::mem::take(&mut meter.events)).unwrap_or_default();
+            for (at, host, kind, about) in events {
+                if kind == MemberEventKind::Failed && about == name {
+                    reports.entry(host).or_insert((at - begun) / 1_000_000);
+                }
+            }
+        }
+        match reports.values().min() {
+            Some(first) => found.first_ms.push(*first),
+            None => found.unnoticed += 1,
+        }
+        if reports.len() == running.len() - 1 {
+            found.last_ms.extend(reports.values().max());
+        }
+    }
+    found
+}
+
+/// Nothing happens.
+fn quiet(plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
+    let mut world = world(scenario, seed);
+    let packets = world.faults.packets;
+    if let Some(meter) = &mut world.meter {
+        *meter = crate::world::Meter::default();
+    }
+    world.run_until(world.now + WATCHED);
+    let Some(meter) = &world.meter else { return Findings::default() };
+    let failed = meter.events.iter().filter(|(_, _, kind, _)| *kind == MemberEventKind::Failed);
+    Findings {
+        node_seconds: WATCHED / SECOND * u64::from(plan.nodes),
+        false_failures: failed.count() as u64,
+        packets: world.faults.packets - packets + meter.frames,
+        bytes: meter.bytes,
+        ..Findings::default()
+    }
+}
+
+/// Single events, each given the time it needs.
+fn spread(_plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
+    let mut world = world(scenario, seed);
+    let mut found = Findings::default();
+    for number in 0..SINGLE {
+        let begun = world.now;
+        say(&mut world, HostId(0), number);
+        world.run_until(begun + APART);
+        let heard = world.meter.as_mut().map(|meter| std::mem::take(&mut meter.heard)).unwrap_or_default();
+        if heard.len() == scenario.nodes.len() {
+            found.spread_ms.extend(heard.iter().map(|(at, _)| (at - begun) / 1_000_000).max());
+        }
+    }
+    found
+}
+
+/// The highest rate at which one node's events all reach everybody: doubled until it is too much, then halved in between.
+fn capacity(_plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
+    let mut good = 0;
+    let mut bad = RATE_MAX;
+    let mut rate = 4;
+    while rate < bad {
+        if bears(scenario, seed, rate) {
+            good = rate;
+        } else {
+            bad = rate;
+        }
+        rate = if bad == RATE_MAX { rate * 2 } else { good.midpoint(bad) };
+        // A tenth is close enough.
+        if bad != RATE_MAX && bad - good <= good / 10 + 1 {
+            break;
+        }
+    }
+    Findings { capacity: vec![good], ..Findings::default() }
+}
+
+/// Whether all events of one node at this rate reach everybody.
+fn bears(scenario: &Scenario, seed: u64, rate: u64) -> bool {
+    let mut world = world(scenario, seed);
+    let (begun, count) = (world.now, rate * SENDING / SECOND);
+    for number in 0..count {
+        world.run_until(begun + number * SECOND / rate);
+        say(&mut world, HostId(0), number);
+    }
+    // What gossip has missed comes with the next push/pull (protocol.md 5.3).
+    let swim = &scenario.nodes[0].swim;
+    let exchange = nanos(push_pull_interval(swim.push_pull_interval, scenario.nodes.len() as u64));
+    world.run_until(begun + SENDING + 2 * exchange);
+    let wanted = count * scenario.nodes.len() as u64;
+    world.meter.as_ref().is_some_and(|meter| meter.heard.len() as u64 == wanted)
+}
+
+/// Half of the cluster is cut off from the other for a minute.
+fn partition(_plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
+    let mut world = world(scenario, seed);
+    let hosts: Vec<HostId> = scenario.hosts().collect();
+    let (one, other) = hosts.split_at(hosts.len() / 2);
+    world.part(one, other);
+    world.run_until(world.now + PARTED);
+    world.network.heal_all();
+    let begun = world.now;
+    let all = scenario.nodes.len();
+    while world.now < begun + HEALED_BY {
+        world.run_until(world.now + SECOND / 10);
+        let well = |node: &villein_core::Node| node.stats().failed == 0 && node.stats().members == all;
+        if world.hosts.iter().all(|host| host.node.as_ref().is_some_and(well)) {
+            return Findings { heal_ms: vec![(world.now - begun) / 1_000_000], ..Findings::default() };
+        }
+    }
+    Findings { unhealed: 1, ..Findings::default() }
+}
+
+fn say(world: &mut World<'_>, host: HostId, number: u64) {
+    let name = format!("event-{number}").into_bytes().into();
+    let command = Command::UserEvent { name, payload: b"payload".as_slice().into(), coalesce: false };
+    world.command(host, String::new(), false, command);
+}
