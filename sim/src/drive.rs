@@ -27,8 +27,9 @@ impl World<'_> {
                 self.faults.unsent += 1;
                 self.push(0, Happening::Arrive { host, life, waiting: Waiting::SendFailed { to, activity } });
             }
-            Output::Datagram { to, bytes, .. } => {
+            Output::Datagram { activity, to, bytes } => {
                 self.measure(0, bytes.len());
+                self.measure_datagram(activity, &bytes);
                 let most = self.scenario.nodes[host.index()].swim.packet_bytes + CHECKSUM;
                 if let Err(broken) = self.checkers.datagram(bytes.len(), most) {
                     self.fail(Some(host), broken);
@@ -67,6 +68,18 @@ impl World<'_> {
                     self.note(Entry::Log { host, text });
                 }
             }
+        }
+    }
+
+    fn measure_datagram(&mut self, activity: Activity, bytes: &[u8]) {
+        let Some(meter) = &mut self.meter else { return };
+        if activity == Activity::Gossip {
+            meter.gossiped += bytes.len() as u64;
+        }
+        if let Some(first) = meter.needle.first() {
+            let found =
+                bytes.iter().enumerate().filter(|(at, byte)| *byte == first && bytes[*at..].starts_with(meter.needle));
+            meter.copies += found.count() as u64;
         }
     }
 

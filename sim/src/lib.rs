@@ -41,6 +41,8 @@ mod script;
 pub mod shrink;
 mod streams;
 pub mod sweep;
+#[cfg(test)]
+mod theory;
 pub mod timeline;
 mod trace;
 pub mod tune;

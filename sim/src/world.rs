@@ -96,6 +96,12 @@ pub(crate) struct Meter {
     pub(crate) bytes: u64,
     /// Stream frames written.
     pub(crate) frames: u64,
+    /// Bytes of gossip rounds.
+    pub(crate) gossiped: u64,
+    /// Text that is looked for in datagrams; empty: none.
+    pub(crate) needle: &'static [u8],
+    /// How often it was sent.
+    pub(crate) copies: u64,
 }
 
 /// A run in progress.
