@@ -204,7 +204,8 @@ impl World<'_> {
         }
     }
 
-    fn join(&mut self, host: HostId, targets: Vec<JoinTarget>, replay: bool) {
+    /// An operator joins a node to others.
+    pub(crate) fn join(&mut self, host: HostId, targets: Vec<JoinTarget>, replay: bool) {
         let text = format!("join {}", crate::report::targets(self.scenario, &targets));
         self.command(host, text, false, Command::Join { targets, replay });
     }

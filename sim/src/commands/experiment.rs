@@ -3,11 +3,12 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::progress::Progress;
-use villein_sim::experiment::{Book, Figures, Model, Plan, ROWS, Row, acceptance, run, text};
+use villein_sim::experiment::{
+    Book, Figures, Model, Plan, ROWS, Row, SwimPlan, acceptance, run, swim, swim_text, text,
+};
 
 /// Repeat a published experiment and put its tables beside the published ones.
 #[derive(clap::Args)]
@@ -19,6 +20,7 @@ pub(crate) struct Experiment {
 #[derive(clap::Subcommand)]
 enum Which {
     Lifeguard(Lifeguard),
+    Swim(Swim),
 }
 
 /// Lifeguard (arXiv 1707.00788): false positives, latency and load of 128 nodes of which some are held up.
@@ -67,7 +69,37 @@ impl Experiment {
     pub(crate) fn execute(self) -> ExitCode {
         match self.which {
             Which::Lifeguard(lifeguard) => lifeguard.execute(),
+            Which::Swim(swim) => swim.execute(),
         }
+    }
+}
+
+/// SWIM (DSN 2002): load, detection, infection and a group under loss, as far as the core can be set to its protocol.
+///
+/// Exit code: 0. Ctrl-C ends it with what is known so far.
+#[derive(clap::Args)]
+struct Swim {
+    /// Clusters for each point.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..))]
+    repetitions: u64,
+    /// Threads; as many as there are cores by default.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+}
+
+impl Swim {
+    fn execute(self) -> ExitCode {
+        let (plan, stop) = (SwimPlan { repetitions: self.repetitions }, super::interrupted());
+        let progress = Progress::new(plan.runs(), "clusters");
+        let figures = swim(plan, super::threads(self.jobs), &stop, &|done| {
+            progress.reach(done, || format!("{done} of {} clusters", plan.runs()));
+        });
+        progress.finish();
+        super::print(&swim_text(plan, &figures));
+        if stop.load(Ordering::Relaxed) {
+            eprintln!("ended early: this is what is known so far");
+        }
+        ExitCode::SUCCESS
     }
 }
 
@@ -123,13 +155,10 @@ impl Lifeguard {
     }
 
     fn play(&self, plan: &Plan, book: &mut Book) -> std::io::Result<()> {
-        let stop = Arc::new(AtomicBool::new(false));
-        // Without the handler Ctrl-C ends the program as it always does.
-        let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let stop = super::interrupted();
         let jobs = plan.jobs();
         let progress = Progress::new(jobs.len() as u64, "runs");
-        run(&jobs, book, self.jobs.unwrap_or(cores), &stop, &|done| {
+        run(&jobs, book, super::threads(self.jobs), &stop, &|done| {
             progress.reach(done as u64, || format!("{done} of {} runs", jobs.len()));
         })?;
         progress.finish();

@@ -1,6 +1,8 @@
 //! What the program can do.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 pub(crate) mod experiment;
 mod progress;
@@ -9,6 +11,18 @@ pub(crate) mod run;
 pub(crate) mod shrink;
 pub(crate) mod sweep;
 pub(crate) mod tune;
+
+/// Becomes true at Ctrl-C. Where it cannot be watched for, Ctrl-C ends the program as it always does.
+fn interrupted() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
+    stop
+}
+
+/// As many threads as are asked for, or as there are cores.
+fn threads(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
 
 /// Writes to stdout. A reader that has seen enough may close the pipe: that is no failure of the run.
 fn print(text: &str) {

@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use villein_sim::sweep::{Plan, Played, Tally, sweep};
@@ -62,14 +61,11 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 impl Sweep {
     pub(crate) fn execute(self) -> ExitCode {
-        let stop = Arc::new(AtomicBool::new(false));
-        // Without the handler Ctrl-C ends the program as it always does.
-        let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let stop = super::interrupted();
         let plan = Plan {
             seeds: self.seeds.clone(),
             shard: self.shard,
-            jobs: self.jobs.unwrap_or(cores),
+            jobs: super::threads(self.jobs),
             out: self.out.clone(),
         };
         let progress = Progress::new((self.seeds.end - self.seeds.start).div_ceil(self.shard.1), "seeds");

@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use villein_sim::tune::{Plan, json, measurements, read, text, tune};
 
@@ -50,12 +49,9 @@ impl Tune {
         };
         let (loss, delay) = (self.loss.clone(), self.delay.clone());
         let plan = Plan { nodes: self.nodes, loss, delay, settings, seeds: self.seeds };
-        let stop = Arc::new(AtomicBool::new(false));
-        // Without the handler Ctrl-C ends the program as it always does.
-        let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&stop));
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let stop = super::interrupted();
         let progress = Progress::new(measurements(&plan), "measurements");
-        let found = tune(&plan, self.jobs.unwrap_or(cores), &stop, &|done| {
+        let found = tune(&plan, super::threads(self.jobs), &stop, &|done| {
             progress.reach(done as u64, || format!("{done} of {} measurements", measurements(&plan)));
         });
         progress.finish();

@@ -11,10 +11,12 @@ pub mod book;
 mod figures;
 mod lifeguard;
 mod published;
+mod swim;
 mod tables;
 
 pub use book::Book;
 pub use figures::{Figure, Figures, Times};
+pub use swim::{SwimFigures, SwimPlan, swim, swim_text};
 pub use tables::{Band, acceptance, text};
 
 /// How many nodes a cluster has.

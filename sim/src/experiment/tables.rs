@@ -274,7 +274,7 @@ fn percent(part: u128, whole: u128) -> String {
     hundredths((part * 10_000).checked_div(whole).unwrap_or_default())
 }
 
-fn hundredths(number: u128) -> String {
+pub(super) fn hundredths(number: u128) -> String {
     format!("{}.{:02}", thousands(number / 100), number % 100)
 }
 
@@ -295,22 +295,22 @@ fn thousands(number: u128) -> String {
 }
 
 /// An aligned table of Markdown.
-struct Table {
+pub(super) struct Table {
     title: String,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(title: &str, heads: &[&str]) -> Self {
+    pub(super) fn new(title: &str, heads: &[&str]) -> Self {
         Self { title: title.to_owned(), rows: vec![heads.iter().map(|head| (*head).to_owned()).collect()] }
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
     /// Empty if there is no row.
-    fn finish(self) -> String {
+    pub(super) fn finish(self) -> String {
         if self.rows.len() < 2 {
             return String::new();
         }
