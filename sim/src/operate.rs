@@ -115,7 +115,7 @@ impl World<'_> {
                 }
             }
             Event::User(event) => match &mut self.meter {
-                Some(meter) => meter.heard.push((self.now, host)),
+                Some(meter) => meter.heard.push((self.now, host, event.ltime)),
                 None => self.user_event(host, &event),
             },
             Event::Query(query) => self.asked(host, query),

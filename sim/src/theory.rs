@@ -120,7 +120,7 @@ fn an_event_reaches_all_in_logarithmic_time_and_is_sent_a_bounded_number_of_time
                 say(&mut world, &format!("event-{number}"));
                 world.run_until(begun + 10 * SECOND);
                 let meter = meter_of(&world, nodes);
-                spreads.extend(meter.heard.iter().map(|(at, _)| (at - begun) / 1_000_000).max());
+                spreads.extend(meter.heard.iter().map(|(at, ..)| (at - begun) / 1_000_000).max());
                 let most = u64::from(nodes * 4 * if nodes < 100 { 2 } else { 3 });
                 assert!(meter.copies <= most, "{} copies among {nodes} nodes, at most {most}", meter.copies);
             }

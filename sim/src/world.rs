@@ -7,6 +7,7 @@ use villein_core::command::Command;
 use villein_core::event::{MemberEventKind, QueryKey};
 use villein_core::identity::Interner;
 use villein_core::io::{Activity, Deadline, Persist, PersistError, PersistId, ResolveId, StreamError, StreamEvent};
+use villein_core::lamport::LamportTime;
 use villein_core::types::Name;
 use villein_core::{Input, Output, Stimulus, Time};
 
@@ -90,8 +91,8 @@ impl Ord for Scheduled {
 pub(crate) struct Meter {
     /// Member events: when, at whom, what, and about whom.
     pub(crate) events: Vec<(u64, HostId, MemberEventKind, Name)>,
-    /// User events: when and at whom.
-    pub(crate) heard: Vec<(u64, HostId)>,
+    /// User events: when, at whom, and their Lamport time.
+    pub(crate) heard: Vec<(u64, HostId, LamportTime)>,
     /// Bytes of datagrams and streams.
     pub(crate) bytes: u64,
     /// Stream frames written.

@@ -5,14 +5,13 @@ use serde_json::{Map, Value};
 use crate::units::nanos;
 
 /// Keys of an agent that change nothing of what is measured here.
-const WITHOUT_EFFECT: [&str; 35] = [
+const WITHOUT_EFFECT: [&str; 32] = [
     "node_name",
     "bind",
     "interface",
     "advertise",
     "discover",
     "mdns",
-    "keyring_file",
     "event_handlers",
     "start_join",
     "replay_on_join",
@@ -35,8 +34,6 @@ const WITHOUT_EFFECT: [&str; 35] = [
     "disable_name_resolution",
     "statsite_addr",
     "statsd_addr",
-    "query_size_limit",
-    "query_response_size_limit",
     "validate_node_names",
     "record",
     "record_limit",
@@ -50,8 +47,6 @@ pub struct AgentSettings {
     pub(super) config: Vec<String>,
     /// What it says in a few words.
     pub shown: Vec<String>,
-    /// Bytes of the largest user event.
-    pub(super) event_bytes: u64,
 }
 
 /// Reads a configuration file's text.
@@ -61,20 +56,20 @@ pub struct AgentSettings {
 pub fn read(text: &str) -> Result<AgentSettings, String> {
     let root: Map<String, Value> =
         serde_json::from_str(text).map_err(|error| format!("no JSON object with an agent's settings: {error}"))?;
-    let mut settings = AgentSettings { event_bytes: 512, ..AgentSettings::default() };
-    let mut profile = "lan";
+    let mut settings = AgentSettings::default();
+    let (mut profile, mut encrypted) = ("lan", false);
     for (key, value) in &root {
         match key.as_str() {
+            // As in an agent: what is null is not set.
+            _ if value.is_null() => {}
+            "encrypt_key" | "keyring_file" if value.as_str() == Some("") => {}
             "profile" => profile = one_of(key, value, &["lan", "wan", "local"])?,
             "wire" => {
                 let wire = one_of(key, value, &["auto", "native", "memberlist"])?;
                 settings.cluster.push(format!("wire = \"{wire}\""));
                 settings.shown.push(format!("wire {wire}"));
             }
-            "encrypt_key" => {
-                settings.cluster.push("encrypt = true".to_owned());
-                settings.shown.push("encrypted".to_owned());
-            }
+            "encrypt_key" | "keyring_file" => encrypted = true,
             "enable_compression" => {
                 let on = value.as_bool().ok_or_else(|| format!("{key} must be true or false"))?;
                 settings.cluster.push(format!("compress = {on}"));
@@ -85,15 +80,19 @@ pub fn read(text: &str) -> Result<AgentSettings, String> {
                 settings.config.push(format!("{key} = \"{time}\""));
                 settings.shown.push(format!("{} {time}", key.replace('_', " ")));
             }
-            "user_event_size_limit" => {
+            "user_event_size_limit" | "query_size_limit" | "query_response_size_limit" => {
                 let bytes = value.as_u64().filter(|bytes| *bytes > 0);
-                settings.event_bytes = bytes.ok_or_else(|| format!("{key} must be a number of bytes"))?;
-                settings.config.push(format!("user_event_bytes = {}", settings.event_bytes));
+                let bytes = bytes.ok_or_else(|| format!("{key} must be a number of bytes"))?;
+                settings.config.push(format!("{} = {bytes}", key.replace("_size_limit", "_bytes")));
             }
             "disable_coordinates" => {}
             other if WITHOUT_EFFECT.contains(&other) => {}
             other => return Err(format!("unknown key \"{other}\"; it must be one of an agent's configuration file")),
         }
+    }
+    if encrypted {
+        settings.cluster.push("encrypt = true".to_owned());
+        settings.shown.insert(0, "encrypted".to_owned());
     }
     settings.cluster.push(format!("profile = \"{profile}\""));
     settings.shown.insert(0, format!("profile {profile}"));

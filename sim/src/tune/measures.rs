@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use villein_core::command::Command;
-use villein_core::event::MemberEventKind;
+use villein_core::event::{MemberEventKind, Status};
 use villein_core::scale::push_pull_interval;
 use villein_core::time::nanos;
 
@@ -11,7 +11,7 @@ use super::{Findings, Plan};
 use crate::draw::{Draw, Purpose};
 use crate::host::Down;
 use crate::scenario::{HostId, Scenario};
-use crate::world::World;
+use crate::world::{Meter, World};
 
 const SECOND: u64 = 1_000_000_000;
 /// How long a cluster is left alone before anything happens.
@@ -32,7 +32,7 @@ const APART: u64 = 10 * SECOND;
 /// How long events are sent at one rate.
 const SENDING: u64 = 10 * SECOND;
 /// Rates above this are not tried.
-const RATE_MAX: u64 = 4_096;
+pub(super) const RATE_MAX: u64 = 4_096;
 
 /// One measurement, on a cluster of this seed.
 pub(super) type Measure = fn(&Plan, &Scenario, u64) -> Findings;
@@ -56,9 +56,16 @@ fn crashes(plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
         let place = usize::try_from(draw.below(running.len() as u64)).unwrap_or_default();
         let (victim, begun) = (running[place], world.now);
         let name = world.hosts[victim.index()].name.clone();
+        // Who takes it for failed already will not report it again.
+        let believes = |host: &HostId| {
+            let member = world.hosts[host.index()].node.as_ref().and_then(|node| node.member(&name));
+            *host != victim && member.is_some_and(|member| member.info.status == Status::Alive)
+        };
+        let wanted = running.iter().filter(|host| believes(host)).count();
+        world.meter = Some(Meter::default());
         world.stop(victim, Down::Power);
         let mut reports: BTreeMap<HostId, u64> = BTreeMap::new();
-        while reports.len() < running.len() - 1 && world.now < begun + NOTICED_BY {
+        while reports.len() < wanted && world.now < begun + NOTICED_BY {
             world.run_until(world.now + SECOND);
             let events = world.meter.as_mut().map(|meter| std::mem::take(&mut meter.events)).unwrap_or_default();
             for (at, host, kind, about) in events {
@@ -67,11 +74,10 @@ fn crashes(plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
                 }
             }
         }
-        match reports.values().min() {
-            Some(first) => found.first_ms.push(*first),
-            None => found.unnoticed += 1,
-        }
-        if reports.len() == running.len() - 1 {
+        found.first_ms.extend(reports.values().min());
+        if reports.len() < wanted {
+            found.unnoticed += 1;
+        } else {
             found.last_ms.extend(reports.values().max());
         }
     }
@@ -82,9 +88,7 @@ fn crashes(plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
 fn quiet(plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
     let mut world = world(scenario, seed);
     let packets = world.faults.packets;
-    if let Some(meter) = &mut world.meter {
-        *meter = crate::world::Meter::default();
-    }
+    world.meter = Some(Meter::default());
     world.run_until(world.now + WATCHED);
     let Some(meter) = &world.meter else { return Findings::default() };
     let failed = meter.events.iter().filter(|(_, _, kind, _)| *kind == MemberEventKind::Failed);
@@ -103,11 +107,18 @@ fn spread(_plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
     let mut found = Findings::default();
     for number in 0..SINGLE {
         let begun = world.now;
+        world.meter = Some(Meter::default());
         say(&mut world, HostId(0), number);
         world.run_until(begun + APART);
         let heard = world.meter.as_mut().map(|meter| std::mem::take(&mut meter.heard)).unwrap_or_default();
-        if heard.len() == scenario.nodes.len() {
-            found.spread_ms.extend(heard.iter().map(|(at, _)| (at - begun) / 1_000_000).max());
+        // Its own node hears of it at once; an earlier event may still be on its way to others.
+        let own = heard.iter().find(|(_, host, _)| *host == HostId(0)).map(|(.., ltime)| *ltime);
+        let times: Vec<u64> =
+            heard.iter().filter(|(.., ltime)| Some(*ltime) == own).map(|(at, ..)| (at - begun) / 1_000_000).collect();
+        if times.len() == scenario.nodes.len() {
+            found.spread_ms.extend(times.iter().max());
+        } else {
+            found.late += 1;
         }
     }
     found
@@ -115,20 +126,20 @@ fn spread(_plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
 
 /// The highest rate at which one node's events all reach everybody: doubled until it is too much, then halved in between.
 fn capacity(_plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
-    let mut good = 0;
-    let mut bad = RATE_MAX;
-    let mut rate = 4;
-    while rate < bad {
+    let (mut good, mut bad, mut rate) = (0, None, 4);
+    loop {
         if bears(scenario, seed, rate) {
             good = rate;
         } else {
-            bad = rate;
+            bad = Some(rate);
         }
-        rate = if bad == RATE_MAX { rate * 2 } else { good.midpoint(bad) };
-        // A tenth is close enough.
-        if bad != RATE_MAX && bad - good <= good / 10 + 1 {
-            break;
-        }
+        rate = match bad {
+            None if good >= RATE_MAX => break,
+            None => (good * 2).min(RATE_MAX),
+            // A tenth is close enough.
+            Some(bad) if bad - good <= good / 10 + 1 => break,
+            Some(bad) => good.midpoint(bad),
+        };
     }
     Findings { capacity: vec![good], ..Findings::default() }
 }

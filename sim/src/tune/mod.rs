@@ -36,11 +36,11 @@ pub struct Findings {
     pub first_ms: Vec<u64>,
     /// To the report of the last live member.
     pub last_ms: Vec<u64>,
-    /// Crashes that nobody had reported after ten minutes.
+    /// Crashes that not everybody had reported after ten minutes.
     pub unnoticed: u64,
     /// Simulated seconds without a crash, of one node.
     pub node_seconds: u64,
-    /// Reports of failures in that time.
+    /// Reports of failures in that time: one for each node that takes a member for failed.
     pub false_failures: u64,
     /// Datagrams and stream frames in that time, and their bytes.
     pub packets: u64,
@@ -48,6 +48,8 @@ pub struct Findings {
     pub bytes: u64,
     /// From an event to its delivery at the last node.
     pub spread_ms: Vec<u64>,
+    /// Events that had not reached everybody after ten seconds.
+    pub late: u64,
     /// Events a second of one node that all reach everybody, for each cluster.
     pub capacity: Vec<u64>,
     /// From the end of a minute's partition in halves until everybody sees everybody alive.
@@ -67,6 +69,7 @@ impl Findings {
         self.packets += other.packets;
         self.bytes += other.bytes;
         self.spread_ms.extend(other.spread_ms);
+        self.late += other.late;
         self.capacity.extend(other.capacity);
         self.heal_ms.extend(other.heal_ms);
         self.unhealed += other.unhealed;
