@@ -100,6 +100,7 @@ fn loss_alone_makes_nobody_fail_while_streams_get_through() {
         world.run_until(world.now + 120 * SECOND);
         let failed: Vec<_> = meter(&world).events.iter().filter(|event| event.2 == MemberEventKind::Failed).collect();
         assert!(failed.is_empty(), "seed {seed}: {failed:?}");
+        assert!(world.faults.lost * 12 > world.faults.packets, "a tenth is lost: {:?}", world.faults);
     }
 }
 
@@ -133,7 +134,7 @@ fn an_event_reaches_all_in_logarithmic_time_and_is_sent_a_bounded_number_of_time
     }
     // Twice the nodes, the same step: 2 G ln 2 / f = 92 ms, and a gossip round is 200 ms.
     let steps = [medians[1] as f64 - medians[0] as f64, medians[2] as f64 - medians[1] as f64];
-    assert!(steps.iter().all(|step| (-60.0..250.0).contains(step)), "{medians:?}");
+    assert!(steps.iter().all(|step| (20.0..200.0).contains(step)), "{medians:?}");
 }
 
 /// What was counted, if everybody has heard.
