@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use villein_core::Node;
 use villein_core::event::Status;
 use villein_core::types::Name;
 
@@ -13,8 +14,18 @@ impl World<'_> {
     /// Whether a process runs and counts itself in: one that has left and stays is no member.
     fn is_member(&self, host: HostId) -> bool {
         let place = &self.hosts[host.index()];
-        let left = |node: &villein_core::Node| status_of(&node.members(), &place.name) == Status::Left;
+        let left = |node: &Node| status_of(&node.members(), &place.name) == Status::Left;
         place.runs() && !place.node.as_ref().is_some_and(left)
+    }
+
+    /// Whether a process runs on every host and knows as many members, none of them failed.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.hosts.iter().all(|host| {
+            host.node
+                .as_ref()
+                .map(Node::stats)
+                .is_some_and(|stats| stats.failed == 0 && stats.members == self.hosts.len())
+        })
     }
 
     /// Why the running nodes do not agree, if they do not: in each part of the network that is connected, all list

@@ -37,9 +37,9 @@ impl Disk {
 
     /// Power is lost while a record is written: of lines that are appended a part may stand, whatever replaces a file
     /// is there whole or not at all. Whether anything stands.
-    pub(crate) fn tear(&mut self, record: &Persist, draw: impl FnOnce(u64) -> u64) -> bool {
+    pub(crate) fn tear(&mut self, record: &Persist, draw: impl FnOnce(usize) -> usize) -> bool {
         let Persist::Snapshot { lines, replace: false } = record else { return false };
-        let part = usize::try_from(draw(lines.len() as u64)).unwrap_or_default();
+        let part = draw(lines.len());
         self.snapshot.get_or_insert_default().extend_from_slice(&lines[..part]);
         part > 0
     }

@@ -52,4 +52,9 @@ impl Draw {
         let product = u128::from(self.next()) * u128::from(count);
         (product >> 64) as u64
     }
+
+    /// A uniform place in a list of this length; zero if it is empty.
+    pub(crate) fn index(&mut self, length: usize) -> usize {
+        usize::try_from(self.below(length as u64)).unwrap_or_default()
+    }
 }

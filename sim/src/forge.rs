@@ -46,8 +46,7 @@ impl World<'_> {
         let mut part = Vec::new();
         encoding.encode(message, &mut part);
         if draw.below(8) == 0 {
-            let left = 1 + draw.below(part.len() as u64 - 1);
-            part.truncate(usize::try_from(left).unwrap_or_default());
+            part.truncate(1 + draw.index(part.len() - 1));
         }
         let keyring = match self.hosts[host.index()].node.as_ref().and_then(|node| node.keys().next().cloned()) {
             Some(key) => Keyring::new(vec![key]),
@@ -61,8 +60,8 @@ impl World<'_> {
     }
 
     fn name(&self, draw: &mut Draw) -> Name {
-        let place = draw.below(self.scenario.nodes.len() as u64);
-        Name::from(self.scenario.nodes[usize::try_from(place).unwrap_or_default()].name.as_str())
+        let place = draw.index(self.scenario.nodes.len());
+        Name::from(self.scenario.nodes[place].name.as_str())
     }
 
     /// Something that is not so, about members that are there.
@@ -88,7 +87,7 @@ impl World<'_> {
                 Message::Serf(if draw.below(2) == 0 { SerfMessage::Leave(intent) } else { SerfMessage::Join(intent) })
             }
             9 => {
-                let payload = vec![b'x'; usize::try_from(draw.below(400)).unwrap_or_default()].into();
+                let payload = vec![b'x'; draw.index(400)].into();
                 Message::Serf(SerfMessage::Event(UserEvent { ltime, name: text("forged"), payload, coalesce: false }))
             }
             _ => self.question(draw, ltime, node, from),

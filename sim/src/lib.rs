@@ -49,6 +49,7 @@ pub mod tune;
 mod units;
 mod watch;
 pub mod weather;
+mod workers;
 mod world;
 
 pub use judge::Unmet;

@@ -162,7 +162,7 @@ impl Network {
     /// Takes the end of a packet away.
     pub(crate) fn truncate(&mut self, bytes: &mut Box<[u8]>, faults: &mut Faults) {
         faults.truncated += 1;
-        let left = usize::try_from(self.fault.below(bytes.len() as u64)).unwrap_or_default();
+        let left = self.fault.index(bytes.len());
         *bytes = bytes[..left].into();
     }
 

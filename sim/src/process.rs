@@ -74,7 +74,7 @@ impl World<'_> {
         dropped.sort_unstable_by(|one, other| other.cmp(one));
         if let Some(Scheduled { what: Happening::Stored { record, .. }, .. }) = dropped.first().filter(|_| power) {
             let (disk, schedule) = (&mut self.hosts[host.index()].disk, &mut self.schedule);
-            self.faults.torn_writes += u64::from(disk.tear(record, |bytes| schedule.below(bytes)));
+            self.faults.torn_writes += u64::from(disk.tear(record, |bytes| schedule.index(bytes)));
         }
     }
 

@@ -6,7 +6,7 @@ use villein_core::types::{JoinTarget, Name};
 
 use crate::disk::Disk;
 use crate::host::{Down, Gate};
-use crate::scenario::{HostId, KeyOperation, Start, Verb};
+use crate::scenario::{HostId, KeyOperation, Start, Verb, across};
 use crate::timeline::Entry;
 use crate::world::World;
 
@@ -19,11 +19,7 @@ impl World<'_> {
             self.note(Entry::Step { text });
         }
         match verb {
-            Verb::Cut { groups, reset } => {
-                self.between(groups, |world, from, to| world.network.cut(from, to));
-                self.drop_cut();
-                self.streams_cut(*reset);
-            }
+            Verb::Cut { groups, reset } => self.part(groups, *reset),
             Verb::CutOneWay { from, to } => {
                 for &from in from {
                     to.iter().filter(|to| **to != from).for_each(|&to| self.network.cut(from, to));
@@ -32,7 +28,7 @@ impl World<'_> {
                 self.streams_cut(false);
             }
             Verb::Heal(None) => self.network.heal_all(),
-            Verb::Heal(Some(groups)) => self.between(groups, |world, from, to| world.network.heal(from, to)),
+            Verb::Heal(Some(groups)) => across(groups).for_each(|(from, to)| self.network.heal(from, to)),
             Verb::Crash { nodes, power } => self.crash(nodes, *power),
             Verb::Restart { nodes, disk, join, name, wire } => {
                 for &host in nodes {
@@ -153,21 +149,11 @@ impl World<'_> {
         }
     }
 
-    /// Nothing passes between two groups any more.
-    pub(crate) fn part(&mut self, one: &[HostId], other: &[HostId]) {
-        self.between(&[one.to_vec(), other.to_vec()], |world, from, to| world.network.cut(from, to));
+    /// Nothing passes between the groups any more; streams across are reset, or time out.
+    pub(crate) fn part(&mut self, groups: &[Vec<HostId>], reset: bool) {
+        across(groups).for_each(|(from, to)| self.network.cut(from, to));
         self.drop_cut();
-        self.streams_cut(false);
-    }
-
-    fn between(&mut self, groups: &[Vec<HostId>], act: impl Fn(&mut Self, HostId, HostId)) {
-        for (place, group) in groups.iter().enumerate() {
-            for (_, other) in groups.iter().enumerate().filter(|(other, _)| *other != place) {
-                for &from in group {
-                    other.iter().for_each(|&to| act(self, from, to));
-                }
-            }
-        }
+        self.streams_cut(reset);
     }
 
     fn crash(&mut self, nodes: &[HostId], power: bool) {

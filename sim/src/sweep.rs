@@ -3,8 +3,7 @@
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -12,6 +11,7 @@ use crate::faults::Faults;
 use crate::play::play_caught;
 use crate::scenario::Scenario;
 use crate::weather;
+use crate::workers::work;
 
 /// Every so many seeds one is played twice, which shows that it is deterministic.
 const TWICE_EVERY: u64 = 16;
@@ -97,34 +97,24 @@ impl Tally {
 /// A failing scenario cannot be written.
 pub fn sweep(plan: &Plan, stop: &AtomicBool, each: &(dyn Fn(&Played, &Tally) + Sync)) -> std::io::Result<Tally> {
     let (part, parts) = plan.shard;
-    let first = (plan.seeds.start..plan.seeds.end).find(|seed| seed % parts == part);
-    let next = AtomicU64::new(first.unwrap_or(plan.seeds.end));
-    let known = Mutex::new((Tally::default(), Ok(())));
-    std::thread::scope(|scope| {
-        for _ in 0..plan.jobs.max(1) {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(parts, Ordering::Relaxed);
-                    if seed >= plan.seeds.end {
-                        return;
-                    }
-                    let played = play(seed);
-                    let kept = if played.failure.is_some() { keep(plan, &played) } else { Ok(()) };
-                    let mut known = known.lock().expect("no thread panics while it counts");
-                    known.0.add(&played);
-                    each(&played, &known.0);
-                    if kept.is_err() {
-                        known.1 = kept;
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                }
-            });
+    let first = (plan.seeds.start..plan.seeds.end).find(|seed| seed % parts == part).unwrap_or(plan.seeds.end);
+    let count = (plan.seeds.end - first).div_ceil(parts);
+    let (mut tally, mut result) = (Tally::default(), Ok(()));
+    let one = |piece| {
+        let played = play(first + piece * parts);
+        let kept = if played.failure.is_some() { keep(plan, &played) } else { Ok(()) };
+        (played, kept)
+    };
+    let taken = work(count, plan.jobs, stop, &one, &mut |(played, kept)| {
+        tally.add(&played);
+        each(&played, &tally);
+        if kept.is_err() {
+            result = kept;
+            stop.store(true, Ordering::Relaxed);
         }
     });
-    let (mut tally, kept) = known.into_inner().expect("no thread panics while it counts");
-    let taken = next.load(Ordering::Relaxed);
-    tally.next = (taken < plan.seeds.end).then_some(taken);
-    kept.map(|()| tally)
+    tally.next = (taken < count).then_some(first + taken * parts);
+    result.map(|()| tally)
 }
 
 /// Plays the weather of one seed.

@@ -105,7 +105,7 @@ impl Weather {
     fn new(seed: u64) -> Self {
         let mut draw = Draw::new(seed, Purpose::Weather);
         // Small clusters are where races show; a few larger ones show what needs many.
-        let count = [3, 3, 4, 5, 5, 6, 7, 9][index(draw.below(8))];
+        let count = [3, 3, 4, 5, 5, 6, 7, 9][draw.index(8)];
         let names: Vec<String> = (0..count).map(|number| char::from(b'a' + number).to_string()).collect();
         let there = names.clone();
         let (doing, taken_back) = (vec![Doing::Running; names.len()], vec![false; names.len()]);
@@ -129,7 +129,7 @@ impl Weather {
     }
 
     fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[index(self.draw.below(all.len() as u64))]
+        all[self.draw.index(all.len())]
     }
 
     /// Everything before the steps.
@@ -222,10 +222,10 @@ impl Weather {
 
     /// One or a few nodes, never all.
     fn some(&mut self) -> Vec<String> {
-        let count = 1 + index(self.draw.below(self.names.len() as u64 / 2));
+        let count = 1 + self.draw.index(self.names.len() / 2);
         let mut names = self.names.clone();
         for place in 0..count {
-            let other = place + index(self.draw.below((names.len() - place) as u64));
+            let other = place + self.draw.index(names.len() - place);
             names.swap(place, other);
         }
         names.truncate(count);
@@ -240,7 +240,7 @@ impl Weather {
     /// A node whose process does what is asked for.
     fn one(&mut self, doing: Doing) -> Option<usize> {
         let fitting: Vec<usize> = (0..self.names.len()).filter(|&at| self.doing[at] == doing).collect();
-        (!fitting.is_empty()).then(|| fitting[index(self.draw.below(fitting.len() as u64))])
+        (!fitting.is_empty()).then(|| fitting[self.draw.index(fitting.len())])
     }
 
     /// One that runs, while at least two do.
@@ -479,11 +479,6 @@ impl Weather {
 
 fn list(names: &[String]) -> String {
     format!("[{}]", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "))
-}
-
-/// A small number as an index.
-fn index(number: u64) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -53,8 +53,7 @@ struct Lifeguard {
 }
 
 fn repetitions(text: &str) -> Result<Range<u32>, String> {
-    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
-    range.filter(|range| !range.is_empty()).ok_or_else(|| "two numbers are wanted, the smaller first: 0..10".to_owned())
+    super::range(text, "0..10")
 }
 
 fn model(text: &str) -> Result<Model, String> {

@@ -1,6 +1,8 @@
 //! What the program can do.
 
 use std::io::Write as _;
+use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -22,6 +24,14 @@ fn interrupted() -> Arc<AtomicBool> {
 /// As many threads as are asked for, or as there are cores.
 fn threads(wanted: Option<usize>) -> usize {
     wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Reads a range such as `0..1000`; `example` is shown where it is none.
+fn range<T: FromStr + PartialOrd>(text: &str, example: &str) -> Result<Range<T>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| format!("two numbers are wanted, the smaller first: {example}"))
 }
 
 /// Writes to stdout. A reader that has seen enough may close the pipe: that is no failure of the run.

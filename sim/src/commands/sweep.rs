@@ -42,10 +42,7 @@ pub(crate) struct Sweep {
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {
-    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
-    range
-        .filter(|range| !range.is_empty())
-        .ok_or_else(|| "two numbers are wanted, the smaller first: 0..1000".to_owned())
+    super::range(text, "0..1000")
 }
 
 fn shard(text: &str) -> Result<(u64, u64), String> {

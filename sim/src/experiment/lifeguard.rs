@@ -78,8 +78,7 @@ fn chosen(seed: u64, count: u32) -> BTreeSet<HostId> {
 fn settle(world: &mut World<'_>) {
     while world.now < world.zero + LENGTH {
         world.run_until(world.now + SECOND);
-        let well = |node: &villein_core::Node| node.stats().failed == 0 && node.stats().members == NODES as usize;
-        if world.hosts.iter().all(|host| host.node.as_ref().is_some_and(well)) {
+        if world.is_whole() {
             return;
         }
     }

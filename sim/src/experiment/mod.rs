@@ -4,8 +4,9 @@
 //! members are wrongly reported) or once (a threshold run: how soon they are reported rightly). Runs are independent, and
 //! each has a line in the book: a measurement that was ended goes on where it ended.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::workers::work;
 
 pub mod book;
 mod figures;
@@ -227,28 +228,19 @@ pub fn run(
     each: &(dyn Fn(usize) + Sync),
 ) -> std::io::Result<()> {
     let todo: Vec<&Job> = jobs.iter().filter(|job| !book.has(job)).collect();
-    let next = AtomicUsize::new(0);
-    let kept = Mutex::new((book, jobs.len() - todo.len(), Ok(())));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed)
-                    && let Some(job) = todo.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let sample = lifeguard::play(job);
-                    let mut kept = kept.lock().expect("no thread panics while it writes");
-                    let (book, done, result) = &mut *kept;
-                    if let Err(error) = book.add(job, sample) {
-                        *result = Err(error);
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    *done += 1;
-                    each(*done);
-                }
-            });
+    let (mut done, mut result) = (jobs.len() - todo.len(), Ok(()));
+    let one = |piece: u64| {
+        let job = todo[usize::try_from(piece).unwrap_or(usize::MAX)];
+        (job, lifeguard::play(job))
+    };
+    work(todo.len() as u64, threads, stop, &one, &mut |(job, sample)| {
+        if let Err(error) = book.add(job, sample) {
+            result = Err(error);
+            stop.store(true, Ordering::Relaxed);
         }
+        done += 1;
+        each(done);
     });
-    let (_, _, result) = kept.into_inner().expect("no thread panics while it writes");
     result
 }
 

@@ -6,8 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use villein_core::event::MemberEventKind;
 use villein_core::scale::suspicion_min;
@@ -18,6 +17,7 @@ use super::figures::Times;
 use super::tables::{Table, hundredths};
 use crate::host::Down;
 use crate::scenario::{HostId, Scenario};
+use crate::workers::work;
 use crate::world::{Meter, World};
 
 const SECOND: u64 = 1_000_000_000;
@@ -79,24 +79,17 @@ impl SwimPlan {
 /// Measures on so many threads, until all is measured or `stop` is set; `each` hears how many clusters are done.
 pub fn swim(plan: SwimPlan, threads: usize, stop: &AtomicBool, each: &(dyn Fn(u64) + Sync)) -> SwimFigures {
     let points = plan.points();
-    let next = AtomicUsize::new(0);
-    let known = Mutex::new((SwimFigures::default(), 0));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed)
-                    && let Some(&(seed, point)) = points.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let found = measure(seed, point);
-                    let mut known = known.lock().expect("no thread panics while it counts");
-                    known.0.add(found);
-                    known.1 += 1;
-                    each(known.1);
-                }
-            });
-        }
+    let (mut figures, mut done) = (SwimFigures::default(), 0);
+    let one = |piece: u64| {
+        let (seed, point) = points[usize::try_from(piece).unwrap_or(usize::MAX)];
+        measure(seed, point)
+    };
+    work(points.len() as u64, threads, stop, &one, &mut |found| {
+        figures.add(found);
+        done += 1;
+        each(done);
     });
-    known.into_inner().expect("no thread panics while it counts").0
+    figures
 }
 
 impl SwimFigures {

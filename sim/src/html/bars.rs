@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::link;
 use crate::report;
-use crate::scenario::{DiskFault, HostId, KeyOperation, LinkRule, Scenario, Verb};
+use crate::scenario::{DiskFault, HostId, KeyOperation, LinkRule, Scenario, Verb, across};
 
 /// More than so many are not drawn.
 const BARS_MAX: usize = 4_000;
@@ -61,14 +61,14 @@ impl Drawn<'_> {
     fn step(&mut self, now: u64, verb: &Verb) {
         let text = report::verb(self.scenario, verb).unwrap_or_else(|| command(self.scenario, verb));
         match verb {
-            Verb::Cut { groups, .. } => self.open(now, "cut", text, across(groups), false),
+            Verb::Cut { groups, .. } => self.open(now, "cut", text, pairs(groups), false),
             Verb::CutOneWay { from, to } => {
                 let pairs = from.iter().flat_map(|from| to.iter().map(|to| (from.0, to.0)));
                 self.open(now, "cut", text, pairs.filter(|(from, to)| from != to).collect(), false);
             }
             Verb::Heal(None) => self.close(now, |open, _| open.lane == "cut"),
             Verb::Heal(Some(groups)) => {
-                let pairs = across(groups);
+                let pairs = pairs(groups);
                 self.close(now, |open, part| open.lane == "cut" && pairs.contains(&part));
             }
             Verb::Crash { nodes, power } => {
@@ -179,14 +179,8 @@ fn place(activity: villein_core::Activity) -> u32 {
 }
 
 /// Both directions between all groups.
-fn across(groups: &[Vec<HostId>]) -> BTreeSet<(u32, u32)> {
-    let mut pairs = BTreeSet::new();
-    for (place, group) in groups.iter().enumerate() {
-        for (_, other) in groups.iter().enumerate().filter(|(other, _)| *other != place) {
-            pairs.extend(group.iter().flat_map(|from| other.iter().map(|to| (from.0, to.0))));
-        }
-    }
-    pairs
+fn pairs(groups: &[Vec<HostId>]) -> BTreeSet<(u32, u32)> {
+    across(groups).map(|(from, to)| (from.0, to.0)).collect()
 }
 
 /// A command in a few words; the timeline has its answer.

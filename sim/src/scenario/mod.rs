@@ -388,6 +388,14 @@ pub enum Verb {
     },
 }
 
+/// Every sender and receiver in two different groups.
+pub(crate) fn across(groups: &[Vec<HostId>]) -> impl Iterator<Item = (HostId, HostId)> {
+    groups.iter().enumerate().flat_map(move |(place, group)| {
+        let others = groups.iter().enumerate().filter(move |(other, _)| *other != place).flat_map(|(_, group)| group);
+        others.flat_map(move |to| group.iter().map(move |from| (*from, *to)))
+    })
+}
+
 /// What is wrong with a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiskFault {

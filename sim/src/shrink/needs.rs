@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::scenario::{Block, DiskFault, HostId, LinkRule, NodeSpec, Scenario, Start, Verb};
+use crate::scenario::{Block, DiskFault, HostId, NodeSpec, Scenario, Start, Verb, across};
 
 /// What must not be taken away.
 pub(super) struct Needs {
@@ -75,14 +75,16 @@ fn standing(scenario: &Scenario) -> BTreeSet<String> {
     let mut link = scenario.link;
     for step in &scenario.steps {
         match &step.verb {
-            Verb::Cut { groups, .. } => between(scenario, groups, |cut| _ = faults.insert(cut)),
+            Verb::Cut { groups, .. } => faults.extend(across(groups).map(|(from, to)| cut(scenario, from, to))),
             Verb::CutOneWay { from, to } => {
                 for from in from {
                     faults.extend(to.iter().map(|to| cut(scenario, *from, *to)));
                 }
             }
             Verb::Heal(None) => faults.retain(|fault| !fault.starts_with("cut ")),
-            Verb::Heal(Some(groups)) => between(scenario, groups, |cut| _ = faults.remove(&cut)),
+            Verb::Heal(Some(groups)) => {
+                across(groups).for_each(|(from, to)| _ = faults.remove(&cut(scenario, from, to)))
+            }
             Verb::Crash { nodes, .. } => mark(scenario, &mut faults, nodes, "down", true),
             Verb::Leave { nodes, .. } => mark(scenario, &mut faults, nodes, "out", true),
             Verb::Restart { nodes, .. } => {
@@ -109,7 +111,7 @@ fn standing(scenario: &Scenario) -> BTreeSet<String> {
             | Verb::Dns(_) => {}
         }
     }
-    scenario.rules.iter().for_each(|rule: &LinkRule| rule.apply(&mut link));
+    scenario.rules.iter().for_each(|rule| rule.apply(&mut link));
     for (what, is_wrong) in [
         ("loss", link.loss.is_possible()),
         ("duplicate", link.duplicate.is_possible()),
@@ -138,14 +140,6 @@ fn mark(scenario: &Scenario, faults: &mut BTreeSet<String>, nodes: &[HostId], wh
 
 fn cut(scenario: &Scenario, from: HostId, to: HostId) -> String {
     format!("cut {} {}", scenario.name(from), scenario.name(to))
-}
-
-fn between(scenario: &Scenario, groups: &[Vec<HostId>], mut each: impl FnMut(String)) {
-    for (place, from) in groups.iter().enumerate() {
-        for to in groups.iter().enumerate().filter(|(other, _)| *other != place).flat_map(|(_, to)| to) {
-            from.iter().for_each(|from| each(cut(scenario, *from, *to)));
-        }
-    }
 }
 
 #[cfg(test)]

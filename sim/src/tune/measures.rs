@@ -53,8 +53,7 @@ fn crashes(plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
     let mut found = Findings::default();
     for _ in 0..CRASHES.min(plan.nodes / 3) {
         let running: Vec<HostId> = scenario.hosts().filter(|host| world.hosts[host.index()].node.is_some()).collect();
-        let place = usize::try_from(draw.below(running.len() as u64)).unwrap_or_default();
-        let (victim, begun) = (running[place], world.now);
+        let (victim, begun) = (running[draw.index(running.len())], world.now);
         let name = world.hosts[victim.index()].name.clone();
         // Who takes it for failed already will not report it again.
         let believes = |host: &HostId| {
@@ -165,15 +164,13 @@ fn partition(_plan: &Plan, scenario: &Scenario, seed: u64) -> Findings {
     let mut world = world(scenario, seed);
     let hosts: Vec<HostId> = scenario.hosts().collect();
     let (one, other) = hosts.split_at(hosts.len() / 2);
-    world.part(one, other);
+    world.part(&[one.to_vec(), other.to_vec()], false);
     world.run_until(world.now + PARTED);
     world.network.heal_all();
     let begun = world.now;
-    let all = scenario.nodes.len();
     while world.now < begun + HEALED_BY {
         world.run_until(world.now + SECOND / 10);
-        let well = |node: &villein_core::Node| node.stats().failed == 0 && node.stats().members == all;
-        if world.hosts.iter().all(|host| host.node.as_ref().is_some_and(well)) {
+        if world.is_whole() {
             return Findings { heal_ms: vec![(world.now - begun) / 1_000_000], ..Findings::default() };
         }
     }

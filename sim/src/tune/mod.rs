@@ -2,8 +2,7 @@
 //! crashed, what it costs, how many events it bears, how soon it heals.
 
 use std::fmt::Write as _;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 
 mod config;
 mod measures;
@@ -13,6 +12,7 @@ pub use config::{AgentSettings, read};
 pub use table::{json, text};
 
 use crate::scenario::{Scenario, ScenarioError};
+use crate::workers::work;
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -109,24 +109,17 @@ pub fn tune(
     let scenario = plan.scenario()?;
     let jobs: Vec<(u64, measures::Measure)> =
         (1..=plan.seeds).flat_map(|seed| measures::ALL.map(|measure| (seed, measure))).collect();
-    let next = AtomicUsize::new(0);
-    let known = Mutex::new((Findings::default(), 0));
-    std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed)
-                    && let Some((seed, measure)) = jobs.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let found = measure(plan, &scenario, *seed);
-                    let mut known = known.lock().expect("no thread panics while it counts");
-                    known.0.add(found);
-                    known.1 += 1;
-                    each(known.1);
-                }
-            });
-        }
+    let (mut findings, mut done) = (Findings::default(), 0);
+    let one = |piece: u64| {
+        let (seed, measure) = jobs[usize::try_from(piece).unwrap_or(usize::MAX)];
+        measure(plan, &scenario, seed)
+    };
+    work(jobs.len() as u64, threads, stop, &one, &mut |found| {
+        findings.add(found);
+        done += 1;
+        each(done);
     });
-    Ok(known.into_inner().expect("no thread panics while it counts").0)
+    Ok(findings)
 }
 
 /// How many measurements a plan has.
