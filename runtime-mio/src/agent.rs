@@ -150,7 +150,7 @@ impl Agent {
                 journal.log(
                     Level::Warn,
                     format_args!(
-                        "agent: Recording to {directory}: the files hold the gossip keys and everything that is said"
+                        "agent: Recording to {directory}: the files hold the gossip keys, the seed and everything that is said"
                     ),
                 );
                 Some(recorder)

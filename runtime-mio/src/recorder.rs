@@ -40,7 +40,18 @@ pub(crate) struct Recorder {
 struct Segment {
     file: File,
     writer: Writer,
+    /// Bytes of its head.
+    head: u64,
+    /// Bytes of all of it.
     bytes: u64,
+}
+
+impl Segment {
+    /// Whether the next one is due. One whose checkpoint is large goes on until its inputs are as large: a checkpoint before
+    /// every input would be all that is written.
+    const fn is_full(&self, limit: u64) -> bool {
+        self.bytes >= limit / PARTS && self.bytes >= self.head.saturating_mul(2)
+    }
 }
 
 impl Recorder {
@@ -56,15 +67,22 @@ impl Recorder {
     }
 
     /// Writes down what the node is about to see.
+    ///
+    /// # Errors
+    /// It cannot be written. Nothing more is: behind half an entry, a whole one would look like damage.
     pub(crate) fn input(&mut self, node: &Node, input: &Input<'_>) -> io::Result<()> {
-        if self.segment.as_ref().is_none_or(|segment| segment.bytes >= self.options.limit / PARTS) {
+        if self.segment.as_ref().is_none_or(|segment| segment.is_full(self.options.limit)) {
             self.turn(node)?;
         }
         let Some(segment) = &mut self.segment else { return Ok(()) };
         self.buffer.clear();
         segment.writer.input(input, &mut self.buffer);
         segment.bytes += self.buffer.len() as u64;
-        segment.file.write_all(&self.buffer)
+        let written = segment.file.write_all(&self.buffer);
+        if written.is_err() {
+            self.segment = None;
+        }
+        written
     }
 
     /// Takes in what the node put out.
@@ -92,7 +110,8 @@ impl Recorder {
         self.buffer.clear();
         let writer = Writer::begin(&head, &mut self.buffer);
         file.write_all(&self.buffer)?;
-        self.segment = Some(Segment { file, writer, bytes: self.buffer.len() as u64 });
+        let head = self.buffer.len() as u64;
+        self.segment = Some(Segment { file, writer, head, bytes: head });
         self.forget()
     }
 
@@ -119,9 +138,12 @@ impl Recorder {
 }
 
 impl Drop for Recorder {
-    /// An end that cannot be written is a cut: what stands before it replays.
+    /// An end that cannot be written is a cut: what stands before it replays. A panic is no end: what came of the last input
+    /// is unknown.
     fn drop(&mut self) {
-        let _ = self.close();
+        if !std::thread::panicking() {
+            let _ = self.close();
+        }
     }
 }
 
@@ -194,6 +216,84 @@ mod tests {
         let next = Reader::open(&next).expect("a segment").expect("a head").0;
         assert_eq!((again.checkpoint(), head.number + 1), (next.checkpoint, next.number));
         assert!(inputs > 10);
+    }
+
+    fn tick(recorder: &mut Recorder, node: &mut Node, second: u64) -> io::Result<()> {
+        let input = Input { at: Time::from_nanos(second * 1_000_000_000), stimulus: Stimulus::Tick };
+        recorder.input(node, &input)?;
+        recorder.outputs(&node.handle(input));
+        Ok(())
+    }
+
+    fn begin(directory: &Path, limit: u64, node: &Node) -> Recorder {
+        Recorder::begin(RecordOptions { directory: directory.to_owned(), limit }, 0, node).expect("a recording")
+    }
+
+    /// What stands last in a segment, and how many inputs before it.
+    fn end(path: &Path) -> (Entry<'static>, usize) {
+        let bytes = std::fs::read(path).expect("a segment");
+        let (_, mut reader) = Reader::open(&bytes).expect("a segment").expect("a head");
+        let mut inputs = 0;
+        loop {
+            match reader.entry().expect("no damage").expect("an end") {
+                Entry::Input { .. } => inputs += 1,
+                Entry::End { hash } => return (Entry::End { hash }, inputs),
+                Entry::Cut => return (Entry::Cut, inputs),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_behind_what_could_not_be() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut node = node();
+        let mut recorder = begin(directory.path(), 1 << 20, &node);
+        tick(&mut recorder, &mut node, 0).expect("it is written");
+        let (_, path) = segments(directory.path()).expect("the directory").remove(0);
+        let segment = recorder.segment.as_mut().expect("a segment");
+        // Half an entry gets there, and then the disk is full.
+        segment.file.write_all(&[200, 0, 0]).expect("it is written");
+        let mut real =
+            std::mem::replace(&mut segment.file, File::options().write(true).open("/dev/full").expect("full"));
+        let error = tick(&mut recorder, &mut node, 1).expect_err("the disk is full");
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(recorder.segment.is_none(), "a later entry would stand behind half of one");
+        drop(recorder);
+        real.flush().expect("it is there");
+        assert_eq!(end(&path), (Entry::Cut, 1));
+    }
+
+    #[test]
+    fn a_panic_is_a_cut_and_its_input_is_there() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut node = node();
+        let mut recorder = begin(directory.path(), 1 << 20, &node);
+        tick(&mut recorder, &mut node, 0).expect("it is written");
+        let panicked = std::thread::spawn(move || {
+            let input = Input { at: Time::from_nanos(1), stimulus: Stimulus::Entropy { bytes: [1; 32] } };
+            recorder.input(&node, &input).expect("it is written");
+            std::panic::resume_unwind(Box::new("as the core would"));
+        });
+        panicked.join().expect_err("a panic");
+        let (_, path) = segments(directory.path()).expect("the directory").remove(0);
+        assert_eq!(end(&path), (Entry::Cut, 2));
+    }
+
+    #[test]
+    fn a_checkpoint_larger_than_a_segment_is_not_written_before_every_input() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut node = node();
+        // A segment of 16 bytes; no checkpoint is that small.
+        let mut recorder = begin(directory.path(), 128, &node);
+        let head = recorder.segment.as_ref().expect("a segment").head;
+        for second in 0..400 {
+            tick(&mut recorder, &mut node, second).expect("it is written");
+            assert!(recorder.segment.as_ref().is_some_and(|segment| segment.bytes < segment.head * 2 + 100));
+        }
+        assert!(recorder.number > 1, "there is a next segment");
+        assert!(recorder.number * head < 400 * 100, "{} checkpoints of {head} bytes", recorder.number);
+        let left = segments(directory.path()).expect("the directory");
+        assert_eq!(left.len(), 1, "the one that is written is left: {left:?}");
     }
 
     #[test]

@@ -110,7 +110,8 @@ pub(crate) struct AgentFlags {
     /// memberlist pin one.
     #[arg(long, value_name = "NAME", default_value = "")]
     wire: String,
-    /// Directory to record everything into that goes into this agent, for sim replay. The files hold the gossip keys.
+    /// Directory to record everything into that goes into this agent, for sim replay. The files hold the gossip keys
+    /// and the random seed.
     #[arg(long, value_name = "DIR", default_value = "")]
     record: String,
     /// MiB that a recording takes at most; the oldest part goes. The default is 128.

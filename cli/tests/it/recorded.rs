@@ -117,10 +117,10 @@ fn damaged(path: &Path, inputs: u64) {
     let place = whole.windows(build.len()).position(|part| part == build.as_bytes()).expect("the build stands there");
     let mut other = whole.clone();
     other[place] = b'9';
-    // The checksum of the head: its length and sum stand behind the eight bytes of the format.
+    // The checksum of the head: its length, that one's checksum and its own stand behind the eight bytes of the format.
     let length = u32::from_le_bytes(other[8..12].try_into().expect("four bytes")) as usize;
-    let sum = crc(&other[16..16 + length]);
-    other[12..16].copy_from_slice(&sum.to_le_bytes());
+    let sum = crc(&other[18..18 + length]);
+    other[14..18].copy_from_slice(&sum.to_le_bytes());
     fs::write(&segment, &other).expect("it is another build's");
     let error = runs(path, &Plan::default()).expect_err("another build's").to_string();
     assert!(error.contains("recorded by villein 9") && error.contains(&build), "{error}");

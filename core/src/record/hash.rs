@@ -44,6 +44,10 @@ impl OutputHash {
             IpAddr::V6(ip) => self.bytes(&ip.octets()),
         }
         self.number(u64::from(addr.port()));
+        if let SocketAddr::V6(addr) = addr {
+            self.number(u64::from(addr.flowinfo()));
+            self.number(u64::from(addr.scope_id()));
+        }
     }
 
     /// Takes in an output. Rare ones are hashed as `Debug` shows them: no field can be forgotten.

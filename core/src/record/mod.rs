@@ -2,7 +2,9 @@
 //!
 //! A recording is a row of segments. Each begins with a [`Head`], which holds a checkpoint of the node, and goes on with one
 //! entry for each input, written before the node sees it: an input that panics is in the file. Older segments may be
-//! missing. An entry is its length (`u32`, little-endian), the CRC-32 of what follows, and postcard; the last one of a file may be torn.
+//! missing. An entry is its length (`u32`, little-endian), two bytes of the CRC-32 of that, the CRC-32 of what follows, and
+//! postcard; the last one of a file may be torn. The length has a checksum of its own, so that one that was damaged does not
+//! look like a file that was cut off.
 //!
 //! A recording holds the keys, the seed and everything that was said: it is a secret.
 
@@ -24,9 +26,9 @@ pub use hash::OutputHash;
 pub use stimulus::{Addr, Recorded};
 
 /// The first bytes of a segment: a name and the version of the format.
-const MAGIC: [u8; 8] = *b"VILREC\x00\x01";
+const MAGIC: [u8; 8] = *b"VILREC\x00\x02";
 /// Bytes before the postcard of an entry.
-const FRAME: usize = 8;
+const FRAME: usize = 10;
 
 /// What stands first in a segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,9 +104,15 @@ fn frame(content: &Frame<'_>, out: &mut Vec<u8>) {
         (u32::try_from(content.len()).unwrap_or(u32::MAX), crc32fast::hash(content))
     };
     if let Some(head) = out.get_mut(start..start.saturating_add(FRAME)) {
-        let bytes = length.to_le_bytes().into_iter().chain(sum.to_le_bytes());
+        let bytes = length.to_le_bytes().into_iter().chain(guard(length)).chain(sum.to_le_bytes());
         head.iter_mut().zip(bytes).for_each(|(place, byte)| *place = byte);
     }
+}
+
+/// The checksum of a length.
+fn guard(length: u32) -> [u8; 2] {
+    let [low, high, ..] = crc32fast::hash(&length.to_le_bytes()).to_le_bytes();
+    [low, high]
 }
 
 /// Something that stands in a segment behind its head.
@@ -225,16 +233,22 @@ impl<'a> Reader<'a> {
         let error = |problem| RecordError { offset: self.offset, problem };
         let rest = self.bytes.get(self.offset..).unwrap_or_default();
         let Some((head, rest)) = rest.split_first_chunk::<FRAME>() else { return Ok(None) };
-        let [l0, l1, l2, l3, s0, s1, s2, s3] = *head;
+        let [l0, l1, l2, l3, g0, g1, s0, s1, s2, s3] = *head;
         let (length, sum) = (u32::from_le_bytes([l0, l1, l2, l3]), u32::from_le_bytes([s0, s1, s2, s3]));
+        if guard(length) != [g0, g1] {
+            // A loss of power may leave a file as long as it was to be, and its end full of zeros.
+            let is_torn = rest.iter().all(|byte| *byte == 0);
+            return if is_torn { Ok(None) } else { Err(error(Problem::Sum)) };
+        }
         let size = usize::try_from(length).unwrap_or(usize::MAX);
         if size > limits::RECORD_BYTES_MAX {
             return Err(error(Problem::Length(length)));
         }
         let Some(content) = rest.get(..size) else { return Ok(None) };
         if crc32fast::hash(content) != sum {
-            // A loss of power may leave the last entry as long as it was to be, and full of zeros.
-            return if rest.len() == size { Ok(None) } else { Err(error(Problem::Sum)) };
+            // The same may have happened in the middle of the last entry.
+            let is_torn = content.last() == Some(&0) && rest.iter().skip(size).all(|byte| *byte == 0);
+            return if is_torn { Ok(None) } else { Err(error(Problem::Sum)) };
         }
         let frame = postcard::from_bytes(content).map_err(|_| error(Problem::Entry))?;
         self.offset = self.offset.saturating_add(FRAME).saturating_add(size);
@@ -251,12 +265,7 @@ pub struct OtherBuild {
 
 impl fmt::Display for OtherBuild {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "recorded by villein {}, and this is villein {}; the same build must replay it",
-            self.recorded,
-            build()
-        )
+        write!(f, "recorded by villein {}, this is villein {}", self.recorded, build())
     }
 }
 

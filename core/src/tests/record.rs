@@ -8,16 +8,20 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::eprintln;
 
-use crate::command::{Command, KeyRequest};
+use crate::command::{Command, KeyRequest, Question};
 use crate::config::Profile;
+use crate::event::QueryKey;
 use crate::io::{
     Activity, PersistError, PersistId, RequestId, ResolveError, ResolveId, Saved, Stimulus, StreamError, StreamEvent,
     StreamId,
 };
-use crate::record::{Entry, Head, Problem, Reader, Writer, build};
-use crate::rng::Seed;
+use crate::lamport::LamportTime;
+use crate::record::{Entry, Head, Problem, Reader, RecordError, Writer, build};
+use crate::rng::{Purpose, Rng, Seed};
 use crate::tests::harness;
 use crate::time::Time;
+use crate::types::{JoinTarget, Name, QueryId, Tags};
+use crate::wire::Filter;
 use crate::{Input, Node};
 
 fn head() -> Head {
@@ -30,6 +34,74 @@ fn addrs() -> [SocketAddr; 2] {
         // The standard library reads no scope in brackets.
         Err(_) => core::net::SocketAddrV6::new("fe80::1".parse().expect("an address"), 80, 9, 3).into(),
     })
+}
+
+/// One of each kind of command, with what can be in it.
+fn commands() -> Vec<Command> {
+    let bytes = |text: &str| Box::<[u8]>::from(text.as_bytes());
+    let tags = || Tags::from([(b"role".to_vec(), b"web".to_vec())]);
+    let filters = vec![
+        Filter::Nodes(vec![Name::from("n1"), Name::from("n2")]),
+        Filter::Tag { key: bytes("role"), pattern: bytes("^w") },
+        Filter::Unreadable,
+    ];
+    let question = |timeout| Question {
+        name: bytes("load"),
+        payload: bytes("now"),
+        filters: filters.clone(),
+        ack: true,
+        relay_factor: 2,
+        timeout,
+    };
+    vec![
+        Command::Join { targets: vec![JoinTarget::from("n2/[fe80::1%eth0]:7946")], replay: true },
+        Command::Leave,
+        Command::Rejoin,
+        Command::ForceLeave { node: Name::from("n2"), prune: true },
+        Command::UserEvent { name: bytes("deploy"), payload: bytes("v1"), coalesce: true },
+        Command::Query(Box::new(question(None))),
+        Command::Query(Box::new(question(Some(Duration::from_nanos(1_500_000_001))))),
+        Command::Respond { query: QueryKey { ltime: LamportTime(u64::MAX), id: QueryId(7) }, payload: bytes("42") },
+        Command::SetTags { set: tags(), delete: vec![b"old".to_vec()] },
+        Command::ReplaceTags(tags()),
+        Command::Key(KeyRequest::Install(bytes("0123456789abcdef"))),
+        Command::Key(KeyRequest::Use(bytes("0123456789abcdef"))),
+        Command::Key(KeyRequest::Remove(bytes("0123456789abcdef"))),
+        Command::Key(KeyRequest::List),
+    ]
+}
+
+/// One of each kind, and of each kind of what can be in it.
+fn every_stimulus() -> Vec<Stimulus<'static>> {
+    let errors = [
+        StreamError::Refused,
+        StreamError::TimedOut,
+        StreamError::Reset,
+        StreamError::HostUnreachable,
+        StreamError::NetworkUnreachable,
+        StreamError::Closed,
+        StreamError::Other(-104),
+    ];
+    let activities = [
+        Activity::Probe,
+        Activity::Gossip,
+        Activity::PushPull,
+        Activity::Receiver,
+        Activity::Nack,
+        Activity::Stream,
+        Activity::Serf,
+        Activity::Upkeep,
+    ];
+    assert_eq!(activities.len(), Activity::COUNT);
+    let mut all = stimuli();
+    let failed = |error| Stimulus::Stream { id: StreamId(u64::MAX), event: StreamEvent::Failed(error) };
+    all.extend(errors.map(failed));
+    for activity in activities {
+        all.extend(addrs().map(|to| Stimulus::SendFailed { to, activity }));
+        all.extend([Stimulus::Stalled { activity }, Stimulus::Resumed { activity }]);
+    }
+    all.extend(commands().into_iter().map(|command| Stimulus::Command { id: RequestId(u64::MAX), command }));
+    all
 }
 
 /// One of each kind.
@@ -74,7 +146,7 @@ fn entries<'a>(bytes: &'a [u8]) -> Vec<Entry<'a>> {
 
 #[test]
 fn every_stimulus_is_read_as_it_was_written() {
-    let (stimuli, bytes) = (stimuli(), segment(&stimuli()));
+    let (stimuli, bytes) = (every_stimulus(), segment(&every_stimulus()));
     assert_eq!(Reader::open(&bytes).expect("a segment").expect("a head").0, head());
     let entries = entries(&bytes);
     assert_eq!(entries.len(), stimuli.len() + 1);
@@ -99,29 +171,83 @@ fn a_file_that_was_cut_off_is_read_up_to_the_cut() {
     }
 }
 
+/// Reads all there is.
+fn read(bytes: &[u8]) -> Result<Vec<Entry<'_>>, RecordError> {
+    let Some((_, mut reader)) = Reader::open(bytes)? else { return Ok(vec![Entry::Cut]) };
+    let mut entries = Vec::new();
+    while let Some(entry) = reader.entry()? {
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
 #[test]
-fn a_turned_bit_is_found_and_nothing_panics() {
+fn a_turned_bit_is_found_wherever_it_is() {
     let bytes = segment(&stimuli());
-    let mut found = 0;
     for place in 0..bytes.len() * 8 {
         let mut damaged = bytes.clone();
         damaged[place / 8] ^= 1 << (place % 8);
-        let problem = match Reader::open(&damaged) {
-            Err(error) => Some(error.problem),
-            Ok(None) => None,
-            Ok(Some((_, mut reader))) => loop {
-                match reader.entry() {
-                    Err(error) => break Some(error.problem),
-                    Ok(None) => break None,
-                    Ok(Some(_)) => {}
-                }
-            },
-        };
-        found += usize::from(problem.is_some());
+        // Where the very last byte becomes a zero the end looks torn.
+        let is_torn = damaged.last() == Some(&0);
+        match read(&damaged) {
+            Err(error) => assert!(error.offset <= place / 8, "{error} for bit {place}"),
+            Ok(entries) => assert!(is_torn && entries.last() == Some(&Entry::Cut), "bit {place}"),
+        }
     }
-    // Where the length of an entry grows, or the last entry is hit, the file looks cut off.
-    assert!(found * 10 > bytes.len() * 8 * 7, "{found} of {}", bytes.len() * 8);
     assert_eq!(Reader::open(b"[run]\n").expect_err("no recording").problem, Problem::Magic);
+}
+
+#[test]
+fn a_length_that_was_damaged_does_not_look_like_a_cut() {
+    let mut bytes = segment(&stimuli());
+    let (_, mut reader) = Reader::open(&bytes).expect("a segment").expect("a head");
+    let _ = reader.entry();
+    let offset = reader.offset();
+    bytes[offset + 2] ^= 0x40;
+    assert_eq!(read(&bytes), Err(RecordError { offset, problem: Problem::Sum }));
+}
+
+#[test]
+fn zeros_that_a_loss_of_power_leaves_are_a_cut() {
+    let bytes = segment(&stimuli());
+    let whole = entries(&bytes);
+    let begun = Reader::open(&bytes).expect("a segment").expect("a head").1.offset();
+    for length in begun..bytes.len() - 1 {
+        let mut torn = bytes.clone();
+        torn[length..].fill(0);
+        let read = read(&torn).unwrap_or_else(|error| panic!("{error} after {length} bytes"));
+        assert_eq!(read.last(), Some(&Entry::Cut), "after {length} bytes");
+        assert!(whole.starts_with(&read[..read.len() - 1]), "after {length} bytes");
+    }
+}
+
+#[test]
+fn junk_with_a_right_checksum_is_refused_and_reserves_nothing() {
+    let mut rng = Rng::new(Seed::simulated(1));
+    let start = segment(&[]).len() - {
+        let mut end = Vec::new();
+        Writer::begin(&head(), &mut Vec::new()).end(&mut end);
+        end.len()
+    };
+    for seed in 0..20_000 {
+        let mut content = vec![0; rng.index(Purpose::GossipTargets, 64)];
+        rng.fill(Purpose::GossipTargets, &mut content);
+        // Mostly an input, and then any kind of stimulus.
+        if let Some(first) = content.first_mut().filter(|_| seed % 8 != 0) {
+            *first = 1;
+        }
+        let length = u32::try_from(content.len()).expect("it is short").to_le_bytes();
+        let mut bytes = segment(&[]);
+        bytes.truncate(start);
+        bytes.extend(length);
+        bytes.extend(&crc32fast::hash(&length).to_le_bytes()[..2]);
+        bytes.extend(crc32fast::hash(&content).to_le_bytes());
+        bytes.extend(content);
+        match read(&bytes) {
+            Ok(entries) => assert!(entries.len() <= 2, "junk {seed}"),
+            Err(error) => assert_eq!(error, RecordError { offset: start, problem: Problem::Entry }, "junk {seed}"),
+        }
+    }
 }
 
 #[test]

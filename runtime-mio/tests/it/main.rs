@@ -6,6 +6,7 @@ mod ending;
 mod files;
 mod handlers;
 mod queries;
+mod recording;
 mod rpc;
 mod start;
 mod support;
