@@ -2,16 +2,18 @@
 //! configuration.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use villein_core::event::Event;
-use villein_core::io::StreamEvent;
 use villein_core::node::RestoreError;
 use villein_core::record::{Entry, Head, OtherBuild, OutputHash, Reader, RecordError};
-use villein_core::{Config, Input, Node, Output, Stimulus, Time};
+use villein_core::{Config, Input, Node, Output, Time};
 
 use crate::trace::Digest;
+
+mod words;
 
 /// The ending of a segment's name.
 const SEGMENT: &str = "villein";
@@ -32,6 +34,8 @@ pub enum ReplayError {
     File(PathBuf, std::io::Error),
     /// There is no segment.
     Nothing(PathBuf),
+    /// All there is was cut off before it held a node.
+    Empty(PathBuf),
     /// A segment is damaged, or none.
     Segment(PathBuf, RecordError),
     /// Another build recorded it.
@@ -48,6 +52,13 @@ impl fmt::Display for ReplayError {
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Nothing(path) => {
                 write!(f, "{}: there is no recording; segments are files *.{SEGMENT}", path.display())
+            }
+            Self::Empty(path) => {
+                write!(
+                    f,
+                    "{}: cut off before its first checkpoint was whole: there is nothing to replay",
+                    path.display()
+                )
             }
             Self::Segment(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Build(path, error) => write!(f, "{}: {error}", path.display()),
@@ -102,6 +113,8 @@ pub struct Difference {
     pub stimulus: String,
     /// What was put out: here, and under another configuration.
     pub outputs: [Vec<String>; 2],
+    /// The hash over all outputs of the segment up to there, as it was recorded and as it is; `None`: it is not what differs.
+    pub hashes: Option<[u64; 2]>,
 }
 
 /// What came of a replay.
@@ -113,6 +126,8 @@ pub enum End {
     Cut,
     /// It is not: the outputs of this input are others than those that were recorded.
     Differs(Box<Difference>),
+    /// The core panicked at this input, of which it put out nothing.
+    Panicked(Box<Difference>),
 }
 
 /// The segments of these directories and files, by name.
@@ -153,22 +168,31 @@ pub fn replay(plan: &Plan, segments: &[PathBuf], each: &dyn Fn(&Path)) -> Result
     for path in segments {
         let bytes = std::fs::read(path).map_err(|error| ReplayError::File(path.clone(), error))?;
         let damaged = |error| ReplayError::Segment(path.clone(), error);
-        // A process that was killed before a segment had begun leaves nothing of it.
-        let Some((head, mut reader)) = Reader::open(&bytes).map_err(damaged)? else { continue };
+        let Some((head, mut reader)) = Reader::open(&bytes).map_err(damaged)? else {
+            // The process was killed while it began this segment.
+            if let Some(run) = runs.last_mut() {
+                run.ends_torn(path);
+            }
+            continue;
+        };
         head.check_build().map_err(|error| ReplayError::Build(path.clone(), error))?;
         let follows = last.is_some_and(|(run, number)| head.run == run && head.number == number + 1);
         last = Some((head.run, head.number));
-        match runs.last_mut().filter(|_| follows) {
+        // What came behind a cut is missing, so the next segment is one to begin with.
+        match runs.last_mut().filter(|run| follows && run.end != End::Cut) {
             None => runs.push(Run::begin(plan, path, &head)?),
             Some(run) => run.go_on(path, &head),
         }
-        if let Some(run) = runs.last_mut() {
+        if let Some(run) = runs.last_mut().filter(|run| !run.is_over) {
             run.segments.push((path.clone(), 0));
             run.play(plan, path, &mut reader)?;
         }
         each(path);
     }
-    Ok(runs)
+    match segments.first().filter(|_| runs.is_empty()) {
+        Some(path) => Err(ReplayError::Empty(path.clone())),
+        None => Ok(runs),
+    }
 }
 
 impl Run {
@@ -218,7 +242,15 @@ impl Run {
         if !self.is_over && self.node.checkpoint() != head.checkpoint {
             let stimulus = "the checkpoint of the segment".to_owned();
             let outputs = [vec!["the node is in another state".to_owned()], Vec::new()];
-            self.differs(Difference { path: path.to_owned(), input: 0, at, stimulus, outputs });
+            self.differs(Difference { path: path.to_owned(), input: 0, at, stimulus, outputs, hashes: None });
+        }
+    }
+
+    /// The file that would go on has no whole head.
+    fn ends_torn(&mut self, path: &Path) {
+        self.segments.push((path.to_owned(), 0));
+        if self.end == End::Equal && !self.is_over {
+            self.end = End::Cut;
         }
     }
 
@@ -231,9 +263,9 @@ impl Run {
                     self.end = End::Cut;
                     return Ok(());
                 }
-                Some(Entry::End { hash }) => self.check(hash),
+                Some(Entry::End { hash }) => self.check(path, hash),
                 Some(Entry::Input { hash, at, stimulus }) => {
-                    self.check(hash);
+                    self.check(path, hash);
                     let begun = self.span.map_or(at, |(first, _)| first);
                     self.is_over |= plan.until.is_some_and(|until| at.since(begun) > Duration::from_nanos(until));
                     if !self.is_over {
@@ -247,12 +279,20 @@ impl Run {
     }
 
     /// All that was put out so far is what was recorded.
-    fn check(&mut self, hash: u64) {
-        if hash != self.hash.short()
-            && let Some(last) = self.last.take()
-        {
-            self.differs(last.difference(&[]));
+    fn check(&mut self, path: &Path, recorded: u64) {
+        let now = self.hash.short();
+        if recorded == now {
+            return;
         }
+        let mut difference = match &self.last {
+            Some(last) => last.difference(&[]),
+            None => {
+                let (stimulus, outputs) = ("nothing yet".to_owned(), [Vec::new(), Vec::new()]);
+                Difference { path: path.to_owned(), input: 0, at: Time::ZERO, stimulus, outputs, hashes: None }
+            }
+        };
+        difference.hashes = Some([recorded, now]);
+        self.differs(difference);
     }
 
     fn differs(&mut self, difference: Difference) {
@@ -265,14 +305,20 @@ impl Run {
             *inputs += 1;
             *inputs
         });
-        let outputs = self.node.handle(input.clone());
+        let stimulus = words::stimulus(&input.stimulus);
+        let last = |outputs| Last { path: path.to_owned(), input: number, at: input.at, stimulus, outputs };
+        // Nobody uses the node again after a panic.
+        let Ok(outputs) = catch_unwind(AssertUnwindSafe(|| self.node.handle(input.clone()))) else {
+            self.end = End::Panicked(Box::new(last(Vec::new()).difference(&[])));
+            self.is_over = true;
+            return;
+        };
         for output in &outputs {
             self.hash.output(output);
             self.whole.output(output);
         }
         self.events.0 += member_events(&outputs);
-        let mut last =
-            Last { path: path.to_owned(), input: number, at: input.at, stimulus: brief(&input.stimulus), outputs };
+        let mut last = last(outputs);
         if let Some(changed) = &mut self.changed {
             let other = changed.handle(input.clone());
             self.events.1 += member_events(&other);
@@ -297,20 +343,10 @@ struct Last {
 
 impl Last {
     fn difference(&self, other: &[Output]) -> Difference {
-        let words = |outputs: &[Output]| outputs.iter().map(|output| format!("{output:?}")).collect();
+        let words = |outputs: &[Output]| outputs.iter().map(words::output).collect();
         let (path, stimulus) = (self.path.clone(), self.stimulus.clone());
-        Difference { path, input: self.input, at: self.at, stimulus, outputs: [words(&self.outputs), words(other)] }
-    }
-}
-
-/// A stimulus without its bytes.
-fn brief(stimulus: &Stimulus<'_>) -> String {
-    match stimulus {
-        Stimulus::Datagram { from, bytes } => format!("a datagram of {} bytes from {from}", bytes.len()),
-        Stimulus::Stream { id, event: StreamEvent::Bytes(bytes) } => {
-            format!("{} bytes of stream {}", bytes.len(), id.0)
-        }
-        other => format!("{other:?}"),
+        let outputs = [words(&self.outputs), words(other)];
+        Difference { path, input: self.input, at: self.at, stimulus, outputs, hashes: None }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::Format;
 /// Let an agent that was recorded by `serf agent -record` live again, and compare what it puts out.
 ///
 /// Exit codes: 0 it does as it did, up to the end or to where the recording was cut off; 1 it does not; 2 bad usage, a
-/// damaged recording, or one of another build.
+/// damaged recording, or one of another build; 101 the core panicked.
 #[derive(clap::Args)]
 pub(crate) struct Replay {
     /// Directories of a recording, or segments.
@@ -62,8 +62,7 @@ impl Replay {
                         Format::Json => self.json(run),
                     });
                 }
-                let differs = runs.iter().any(|run| matches!(run.end, End::Differs(_)));
-                if differs { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+                ExitCode::from(runs.iter().map(|run| exit_code(&run.end)).max().unwrap_or_default())
             }
             Err(error) => {
                 eprintln!("{error}");
@@ -80,7 +79,7 @@ impl Replay {
             let _ = writeln!(text, "segment   {}: {inputs} inputs", path.display());
         }
         let _ = writeln!(text, "replayed  {} inputs over {}", run.inputs(), Seconds(span(run)));
-        if self.print {
+        if self.prints(run) {
             text.push_str(&state(run.changed.as_ref().unwrap_or(&run.node)));
         }
         if !self.set.is_empty() {
@@ -100,6 +99,10 @@ impl Replay {
                 text.push_str(&parting(run, difference, &["put out now"]));
                 "DIFFERS from what was recorded".to_owned()
             }
+            End::Panicked(difference) => {
+                text.push_str(&parting(run, difference, &[]));
+                "the core PANICKED at this input".to_owned()
+            }
         };
         let _ = writeln!(text, "{verdict}\n");
         text
@@ -111,11 +114,15 @@ impl Replay {
             "node": run.name,
             "build": run.build,
             "started_unix_ns": run.started,
-            "segments": run.segments.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>(),
             "inputs": run.inputs(),
             "span_ns": span(run),
         })];
-        if self.print {
+        lines.extend(
+            run.segments.iter().map(
+                |(path, inputs)| json!({ "kind": "segment", "path": path.display().to_string(), "inputs": inputs }),
+            ),
+        );
+        if self.prints(run) {
             lines.extend(members(run.changed.as_ref().unwrap_or(&run.node)));
         }
         if !self.set.is_empty() {
@@ -123,16 +130,30 @@ impl Replay {
             lines.extend(run.first.as_ref().map(|first| difference(run, first)));
         }
         lines.push(json!({ "kind": "digest", "digest": run.digest().to_string() }));
-        if let End::Differs(found) = &run.end {
+        if let End::Differs(found) | End::Panicked(found) = &run.end {
             lines.push(difference(run, found));
         }
         let verdict = match run.end {
             End::Equal => "equal",
             End::Cut => "cut",
             End::Differs(_) => "differs",
+            End::Panicked(_) => "panicked",
         };
         lines.push(json!({ "kind": "verdict", "verdict": verdict }));
         lines.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// Whether the node is shown: what a panic leaves behind is not to be looked at.
+    const fn prints(&self, run: &Run) -> bool {
+        self.print && !matches!(run.end, End::Panicked(_))
+    }
+}
+
+const fn exit_code(end: &End) -> u8 {
+    match end {
+        End::Equal | End::Cut => 0,
+        End::Differs(_) => 1,
+        End::Panicked(_) => 101,
     }
 }
 
@@ -150,6 +171,9 @@ fn parting(run: &Run, difference: &Difference, names: &[&str]) -> String {
     let Difference { path, input, stimulus, outputs, .. } = difference;
     let at = Seconds(since(run, difference));
     let mut text = format!("parts     at {at}, input {input} of {}\n  input: {}\n", path.display(), short(stimulus));
+    if let Some([recorded, now]) = difference.hashes {
+        let _ = writeln!(text, "  recorded: hash {recorded:016x}\n  now: hash {now:016x}");
+    }
     for (name, outputs) in names.iter().zip(outputs) {
         let _ = writeln!(text, "  {name}: {} outputs", outputs.len());
         for output in outputs.iter().take(OUTPUTS_MAX) {
@@ -174,6 +198,7 @@ fn difference(run: &Run, difference: &Difference) -> Value {
         "input": difference.input,
         "stimulus": difference.stimulus,
         "outputs": difference.outputs,
+        "hashes": difference.hashes.map(|hashes| hashes.map(|hash| format!("{hash:016x}"))),
     })
 }
 
@@ -222,6 +247,9 @@ fn members(node: &Node) -> Vec<Value> {
         "member_time": stats.member_time.0,
         "event_time": stats.event_time.0,
         "query_time": stats.query_time.0,
+        "intent_queue": stats.intent_queue,
+        "event_queue": stats.event_queue,
+        "query_queue": stats.query_queue,
         "health": stats.health_score,
         "keys": node.keys().len(),
     })];

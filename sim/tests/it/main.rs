@@ -4,6 +4,7 @@ mod bite;
 mod determinism;
 mod experiment;
 mod faults;
+mod replay;
 mod report;
 mod scenarios;
 mod shrink;
