@@ -8,11 +8,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use villein_core::record::{Head, Writer, build};
+use villein_core::record::{EXTENSION, Head, Writer, build};
 use villein_core::{Input, Node, Output};
 
-/// The ending of a segment's name.
-pub(crate) const SEGMENT: &str = "villein";
 /// A segment is this part of all that is kept.
 const PARTS: u64 = 8;
 
@@ -102,7 +100,7 @@ impl Recorder {
     /// Ends a segment and begins the next.
     fn turn(&mut self, node: &Node) -> io::Result<()> {
         self.close()?;
-        let path = self.options.directory.join(format!("{:08}.{SEGMENT}", self.next));
+        let path = self.options.directory.join(format!("{:08}.{EXTENSION}", self.next));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         let head = Head { build: build(), run: self.run, number: self.number, checkpoint: node.checkpoint() };
         self.next += 1;
@@ -152,7 +150,7 @@ fn segments(directory: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut segments = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        let is_segment = path.extension().is_some_and(|ending| ending == SEGMENT);
+        let is_segment = path.extension().is_some_and(|ending| ending == EXTENSION);
         if let Some(number) = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).filter(|_| is_segment) {
             segments.push((number, path));
         }

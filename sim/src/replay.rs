@@ -8,15 +8,12 @@ use std::time::Duration;
 
 use villein_core::event::Event;
 use villein_core::node::RestoreError;
-use villein_core::record::{Entry, Head, OtherBuild, OutputHash, Reader, RecordError};
+use villein_core::record::{EXTENSION, Entry, Head, OtherBuild, OutputHash, Reader, RecordError};
 use villein_core::{Config, Input, Node, Output, Time};
 
 use crate::trace::Digest;
 
 mod words;
-
-/// The ending of a segment's name.
-const SEGMENT: &str = "villein";
 
 /// What is replayed, and how far.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +48,7 @@ impl fmt::Display for ReplayError {
         match self {
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Nothing(path) => {
-                write!(f, "{}: there is no recording; segments are files *.{SEGMENT}", path.display())
+                write!(f, "{}: there is no recording; segments are files *.{EXTENSION}", path.display())
             }
             Self::Empty(path) => {
                 write!(
@@ -95,8 +92,6 @@ pub struct Run {
     whole: OutputHash,
     /// Over those of the segment.
     hash: OutputHash,
-    /// What the last input led to.
-    last: Option<Last>,
     is_over: bool,
 }
 
@@ -145,7 +140,7 @@ pub fn segments(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReplayError> {
         let before = segments.len();
         for entry in std::fs::read_dir(path).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            if path.extension().is_some_and(|ending| ending == SEGMENT) {
+            if path.extension().is_some_and(|ending| ending == EXTENSION) {
                 segments.push(path);
             }
         }
@@ -220,7 +215,6 @@ impl Run {
             events: (0, 0),
             whole: OutputHash::new((0, 0)),
             hash: OutputHash::new((0, 0)),
-            last: None,
             is_over: false,
         })
     }
@@ -255,6 +249,7 @@ impl Run {
     }
 
     fn play(&mut self, plan: &Plan, path: &Path, reader: &mut Reader<'_>) -> Result<(), ReplayError> {
+        let mut last: Option<Last<'_>> = None;
         while !self.is_over {
             let entry = reader.entry().map_err(|error| ReplayError::Segment(path.to_owned(), error))?;
             match entry {
@@ -263,14 +258,14 @@ impl Run {
                     self.end = End::Cut;
                     return Ok(());
                 }
-                Some(Entry::End { hash }) => self.check(path, hash),
+                Some(Entry::End { hash }) => self.check(path, hash, last.as_ref()),
                 Some(Entry::Input { hash, at, stimulus }) => {
-                    self.check(path, hash);
+                    self.check(path, hash, last.as_ref());
                     let begun = self.span.map_or(at, |(first, _)| first);
                     self.is_over |= plan.until.is_some_and(|until| at.since(begun) > Duration::from_nanos(until));
                     if !self.is_over {
                         self.span = Some((begun, at));
-                        self.input(path, &Input { at, stimulus: stimulus.stimulus() });
+                        last = self.input(path, Input { at, stimulus: stimulus.stimulus() });
                     }
                 }
             }
@@ -279,13 +274,13 @@ impl Run {
     }
 
     /// All that was put out so far is what was recorded.
-    fn check(&mut self, path: &Path, recorded: u64) {
+    fn check(&mut self, path: &Path, recorded: u64, last: Option<&Last<'_>>) {
         let now = self.hash.short();
         if recorded == now {
             return;
         }
-        let mut difference = match &self.last {
-            Some(last) => last.difference(&[]),
+        let mut difference = match last {
+            Some(last) => last.difference(path, &[]),
             None => {
                 let (stimulus, outputs) = ("nothing yet".to_owned(), [Vec::new(), Vec::new()]);
                 Difference { path: path.to_owned(), input: 0, at: Time::ZERO, stimulus, outputs, hashes: None }
@@ -300,53 +295,56 @@ impl Run {
         self.is_over = true;
     }
 
-    fn input(&mut self, path: &Path, input: &Input<'_>) {
+    /// Feeds an input; `None`: the core panicked.
+    fn input<'a>(&mut self, path: &Path, input: Input<'a>) -> Option<Last<'a>> {
         let number = self.segments.last_mut().map_or(0, |(_, inputs)| {
             *inputs += 1;
             *inputs
         });
-        let stimulus = words::stimulus(&input.stimulus);
-        let last = |outputs| Last { path: path.to_owned(), input: number, at: input.at, stimulus, outputs };
+        let mut last = Last { number, input: input.clone(), outputs: Vec::new() };
         // Nobody uses the node again after a panic.
         let Ok(outputs) = catch_unwind(AssertUnwindSafe(|| self.node.handle(input.clone()))) else {
-            self.end = End::Panicked(Box::new(last(Vec::new()).difference(&[])));
+            self.end = End::Panicked(Box::new(last.difference(path, &[])));
             self.is_over = true;
-            return;
+            return None;
         };
-        for output in &outputs {
+        last.outputs = outputs;
+        for output in &last.outputs {
             self.hash.output(output);
             self.whole.output(output);
         }
-        self.events.0 += member_events(&outputs);
-        let mut last = last(outputs);
+        self.events.0 += member_events(&last.outputs);
         if let Some(changed) = &mut self.changed {
-            let other = changed.handle(input.clone());
+            let other = changed.handle(input);
             self.events.1 += member_events(&other);
             if self.first.is_none() && other != last.outputs {
-                self.first = Some(last.difference(&other));
+                self.first = Some(last.difference(path, &other));
             }
-            last.outputs.clear();
         }
-        self.last = Some(last);
+        Some(last)
     }
 }
 
 /// What the last input led to: it is put into words only where two lives part.
-#[derive(Clone, Debug)]
-struct Last {
-    path: PathBuf,
-    input: u64,
-    at: Time,
-    stimulus: String,
+struct Last<'a> {
+    /// Which one of its segment.
+    number: u64,
+    input: Input<'a>,
     outputs: Vec<Output>,
 }
 
-impl Last {
-    fn difference(&self, other: &[Output]) -> Difference {
+impl Last<'_> {
+    fn difference(&self, path: &Path, other: &[Output]) -> Difference {
         let words = |outputs: &[Output]| outputs.iter().map(words::output).collect();
-        let (path, stimulus) = (self.path.clone(), self.stimulus.clone());
-        let outputs = [words(&self.outputs), words(other)];
-        Difference { path, input: self.input, at: self.at, stimulus, outputs, hashes: None }
+        let Input { at, stimulus } = &self.input;
+        Difference {
+            path: path.to_owned(),
+            input: self.number,
+            at: *at,
+            stimulus: words::stimulus(stimulus),
+            outputs: [words(&self.outputs), words(other)],
+            hashes: None,
+        }
     }
 }
 

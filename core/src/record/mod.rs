@@ -9,7 +9,7 @@
 //! A recording holds the keys, the seed and everything that was said: it is a secret.
 
 use alloc::borrow::Cow;
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -25,6 +25,8 @@ mod stimulus;
 pub use hash::OutputHash;
 pub use stimulus::{Addr, Recorded};
 
+/// The ending of the name of a segment's file.
+pub const EXTENSION: &str = "villein";
 /// The first bytes of a segment: a name and the version of the format.
 const MAGIC: [u8; 8] = *b"VILREC\x00\x02";
 /// Bytes before the postcard of an entry.
@@ -275,6 +277,6 @@ impl Head {
     /// # Errors
     /// Another one did.
     pub fn check_build(&self) -> Result<(), OtherBuild> {
-        if self.build == build() { Ok(()) } else { Err(OtherBuild { recorded: self.build.to_string() }) }
+        if self.build == build() { Ok(()) } else { Err(OtherBuild { recorded: self.build.clone() }) }
     }
 }
