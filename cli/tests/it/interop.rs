@@ -165,7 +165,7 @@ fn refusals_of_the_two_agents_are_the_same() {
         &["rtt", "n1", "n1"],
         &["monitor"],
         &["monitor", "-rpc-auth=sekret", "-log-level=foo"],
-        &["join", "-rpc-auth=sekret", "127.101.52.98", "127.101.52.99:1"],
+        &["join", "-rpc-auth=sekret", &net.ip(98), &format!("{}:1", net.ip(99))],
     ] {
         let expected = shown(&original, &theirs, words);
         for (client, agent) in [(&original, &ours), (&Program::Ours, &theirs), (&Program::Ours, &ours)] {

@@ -143,7 +143,9 @@ fn queries_reach_those_whom_their_filters_mean_and_are_answered() {
     agents[0].ask(&["tags", "-set", "role=web1"]);
     agents[1].ask(&["tags", "-set", "role=web2"]);
     let knows = |agent: &Agent| agent.ask(&["members", "-tag", "role=web."]).lines().count();
-    agents.iter().for_each(|agent| agent.wait_until("the tags", knows, |count| *count == 2));
+    for agent in &agents {
+        agent.wait_until("the tags", knows, |count| *count == 2);
+    }
     for agent in &agents {
         let asked = |words: &[&str]| answers(&Program::Ours, agent, &[words, &["load"]].concat());
         let says = |names: &[&str]| {

@@ -112,6 +112,16 @@ fn an_agent_is_replaced_in_place_by_the_other_program_and_back() {
     }
 }
 
+/// What a command about keys prints once all three have answered. With the profile local a query is sent twice, and an
+/// original may send it twice to the same member: three originals miss an answer in about one of a hundred queries, too.
+fn all_answer(agent: &Agent, words: &[&str]) -> String {
+    let ask = |agent: &Agent| {
+        let run = Program::Ours.client(&agent.rpc_addr, words);
+        (run.code, run.stdout)
+    };
+    agent.wait_until("the answer of all", ask, |(code, _)| *code == Some(0)).1
+}
+
 #[test]
 fn keys_are_rotated_from_either_side() {
     let Some(original) = original() else { return };
@@ -130,10 +140,10 @@ fn keys_are_rotated_from_either_side() {
     agents.iter().for_each(|agent| agent.wait_for_members(ALL));
     for (at, old, new) in [(&agents[1], KEY, OTHER), (&agents[0], OTHER, KEY)] {
         for words in [["keys", "-install", new], ["keys", "-use", new], ["keys", "-remove", old]] {
-            at.ask(&words);
+            all_answer(at, &words);
         }
         for agent in &agents {
-            let listed = agent.ask(&["keys", "-list"]);
+            let listed = all_answer(agent, &["keys", "-list"]);
             assert!(listed.contains(new) && listed.contains("[3/3]") && !listed.contains(old), "{listed}");
         }
         for file in &files {

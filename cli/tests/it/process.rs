@@ -2,9 +2,10 @@
 
 use std::fmt::Debug;
 use std::io::Read;
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -47,13 +48,13 @@ impl Program {
     }
 }
 
-/// The addresses of one test: `127.101.NET.HOST`.
+/// The addresses of one test: `127.101.NET.HOST`, or behind another number than 101 if this is not the only run of the tests.
 #[derive(Clone, Copy)]
 pub(crate) struct Net(pub(crate) u8);
 
 impl Net {
     pub(crate) fn ip(self, host: u8) -> String {
-        format!("127.101.{}.{host}", self.0)
+        format!("127.{}.{}.{host}", run_number(), self.0)
     }
 
     /// `text` as if its addresses began with the transcripts' `127.0.0.` and all times were one.
@@ -61,6 +62,14 @@ impl Net {
         let text = text.replace(&self.ip(0)[..self.ip(0).len() - 1], "127.0.0.");
         text.split_inclusive('\n').map(untimed).collect()
     }
+}
+
+/// The second number of all addresses of this process. A socket tells other runs on this machine that it is taken, as long
+/// as the process is there.
+fn run_number() -> u8 {
+    static TAKEN: OnceLock<(u8, UdpSocket)> = OnceLock::new();
+    let free = |number: u8| Some((number, UdpSocket::bind((format!("127.{number}.255.254"), 7946)).ok()?));
+    TAKEN.get_or_init(|| (101..200).find_map(free).expect("fewer than a hundred runs at once")).0
 }
 
 /// A log line without its time. The time's length does not change: `    2026/11/23 06:22:05 [`.
@@ -246,16 +255,19 @@ impl Agent {
         self.wait_until("a later time", Self::member_time, |now| *now > time);
     }
 
+    /// Asks until `holds` does, and gives what it holds of.
     #[expect(clippy::disallowed_methods, reason = "an agent does not tell when its state changes; it has to be asked")]
-    pub(crate) fn wait_until<T: Debug>(&self, what: &str, ask: impl Fn(&Self) -> T, holds: impl Fn(&T) -> bool) {
+    pub(crate) fn wait_until<T: Debug>(&self, what: &str, ask: impl Fn(&Self) -> T, holds: impl Fn(&T) -> bool) -> T {
         for _ in 1..ATTEMPTS {
-            if holds(&ask(self)) {
-                return;
+            let now = ask(self);
+            if holds(&now) {
+                return now;
             }
             std::thread::sleep(PAUSE);
         }
         let (now, output) = (ask(self), self.process.output.text());
         assert!(holds(&now), "{} knows {now:?}, not {what:?}; it printed:\n{output}", self.name);
+        now
     }
 }
 

@@ -68,7 +68,7 @@ fn bad_addresses_and_settings_are_named() {
         (&["-bind=127.0.0.1:99999"][..], "==> Invalid bind address: address 99999: invalid port".to_owned()),
         (&["-bind=::1"], "==> Invalid bind address: address ::1: too many colons in address".to_owned()),
         (&["-bind=127.0.0.1:abc"], "==> Invalid bind address: address tcp/abc: unknown port".to_owned()),
-        (&["-rpc-addr=127.101.25.21"], "==> Error starting RPC listener: listen tcp: address 127.0.0.21: missing port in address".to_owned()),
+        (&[&format!("-rpc-addr={}", net.ip(21))], "==> Error starting RPC listener: listen tcp: address 127.0.0.21: missing port in address".to_owned()),
         (&["-encrypt=*"], "==> Invalid encryption key: illegal base64 data at input byte 0".to_owned()),
         (&["-encrypt=YWJj"], format!("{setup} key size must be 16, 24 or 32 bytes")),
         (&["-profile=LAN"], "==> Unknown profile: LAN".to_owned()),
