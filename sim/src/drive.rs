@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use villein_core::io::{Activity, ResolveError, StreamAction};
+use villein_core::log::Log;
 use villein_core::{Output, Stimulus};
 
 use crate::host::{Gate, Waiting};
@@ -60,14 +61,19 @@ impl World<'_> {
                 place.disk_until = at;
                 self.push_at(at, Happening::Stored { host, life, id, record });
             }
-            Output::Log(_) if self.meter.is_some() => {}
-            Output::Log(log) => {
-                self.judge.log(self.now - self.zero, host, &log);
-                if self.scenario.logs.is_some_and(|least| log.level() >= least) {
-                    let text = format!("[{}] {log}", log.level());
-                    self.note(Entry::Log { host, text });
-                }
-            }
+            Output::Log(log) => self.log(host, &log),
+        }
+    }
+
+    fn log(&mut self, host: HostId, log: &Log) {
+        if let Some(meter) = &mut self.meter {
+            meter.suspicions += u64::from(matches!(log, Log::Suspect(_)));
+            return;
+        }
+        self.judge.log(self.now - self.zero, host, log);
+        if self.scenario.logs.is_some_and(|least| log.level() >= least) {
+            let text = format!("[{}] {log}", log.level());
+            self.note(Entry::Log { host, text });
         }
     }
 

@@ -84,9 +84,10 @@ impl Network {
         }
     }
 
-    /// Sets what every link does where no rule says otherwise.
-    pub(crate) const fn set_base(&mut self, base: Link) {
+    /// Sets what every link does where no rule says otherwise, and the first rules.
+    pub(crate) fn begin(&mut self, base: Link, rules: &[LinkRule]) {
         self.base = base;
+        rules.iter().for_each(|rule| self.add_rule(rule));
     }
 
     /// Adds a rule over the others.

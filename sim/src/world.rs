@@ -91,6 +91,8 @@ impl Ord for Scheduled {
 pub(crate) struct Meter {
     /// Member events: when, at whom, what, and about whom.
     pub(crate) events: Vec<(u64, HostId, MemberEventKind, Name)>,
+    /// Probes that failed.
+    pub(crate) suspicions: u64,
     /// User events: when, at whom, and their Lamport time.
     pub(crate) heard: Vec<(u64, HostId, LamportTime)>,
     /// Bytes of datagrams and streams.
@@ -220,10 +222,7 @@ impl<'a> World<'a> {
             history.begin();
             self.look_at_all();
         }
-        self.network.set_base(self.scenario.link);
-        for rule in &self.scenario.rules {
-            self.network.add_rule(rule);
-        }
+        self.network.begin(self.scenario.link, &self.scenario.rules);
         // What is judged at the time of a step is judged before the step.
         for (place, expect) in self.scenario.expects.iter().enumerate() {
             self.push(expect.from, Happening::Judge { expect: place, verdict: false });

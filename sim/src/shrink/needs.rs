@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::scenario::{Block, DiskFault, HostId, NodeSpec, Scenario, Start, Verb, across};
+use crate::network::Network;
+use crate::scenario::{Block, DiskFault, HostId, Link, NodeSpec, Scenario, Start, Verb, across};
 
 /// What must not be taken away.
 pub(super) struct Needs {
@@ -72,19 +73,18 @@ fn deeds(scenario: &Scenario, expected: &str) -> BTreeSet<(String, String)> {
 /// What is still wrong when all steps are done, in words that mean the same in a smaller scenario.
 fn standing(scenario: &Scenario) -> BTreeSet<String> {
     let mut faults = BTreeSet::new();
-    let mut link = scenario.link;
+    let mut network = Network::new(scenario.seed, scenario.nodes.len(), Link::PERFECT);
+    network.begin(scenario.link, &scenario.rules);
     for step in &scenario.steps {
         match &step.verb {
-            Verb::Cut { groups, .. } => faults.extend(across(groups).map(|(from, to)| cut(scenario, from, to))),
+            Verb::Cut { groups, .. } => across(groups).for_each(|(from, to)| network.cut(from, to)),
             Verb::CutOneWay { from, to } => {
                 for from in from {
-                    faults.extend(to.iter().map(|to| cut(scenario, *from, *to)));
+                    to.iter().for_each(|to| network.cut(*from, *to));
                 }
             }
-            Verb::Heal(None) => faults.retain(|fault| !fault.starts_with("cut ")),
-            Verb::Heal(Some(groups)) => {
-                across(groups).for_each(|(from, to)| _ = faults.remove(&cut(scenario, from, to)))
-            }
+            Verb::Heal(None) => network.heal_all(),
+            Verb::Heal(Some(groups)) => across(groups).for_each(|(from, to)| network.heal(from, to)),
             Verb::Crash { nodes, .. } => mark(scenario, &mut faults, nodes, "down", true),
             Verb::Leave { nodes, .. } => mark(scenario, &mut faults, nodes, "out", true),
             Verb::Restart { nodes, .. } => {
@@ -99,7 +99,7 @@ fn standing(scenario: &Scenario) -> BTreeSet<String> {
             Verb::Disk { nodes, disk } => mark(scenario, &mut faults, nodes, "disk", *disk != DiskFault::None),
             Verb::Stall { nodes, .. } => mark(scenario, &mut faults, nodes, "stalled", true),
             Verb::Unstall { nodes, .. } => mark(scenario, &mut faults, nodes, "stalled", false),
-            Verb::Link(rule) => rule.apply(&mut link),
+            Verb::Link(rule) => network.add_rule(rule),
             Verb::Join { .. }
             | Verb::ForceLeave { .. }
             | Verb::Event { .. }
@@ -111,8 +111,19 @@ fn standing(scenario: &Scenario) -> BTreeSet<String> {
             | Verb::Dns(_) => {}
         }
     }
-    scenario.rules.iter().for_each(|rule| rule.apply(&mut link));
-    for (what, is_wrong) in [
+    for from in scenario.hosts() {
+        for to in scenario.hosts().filter(|to| *to != from) {
+            let ends = format!("{} {}", scenario.name(from), scenario.name(to));
+            let wrong = wrongs(network.link(from, to)).chain(network.is_cut(from, to).then_some("cut"));
+            faults.extend(wrong.map(|what| format!("{what} {ends}")));
+        }
+    }
+    faults
+}
+
+/// What is wrong with a link.
+fn wrongs(link: Link) -> impl Iterator<Item = &'static str> {
+    let all = [
         ("loss", link.loss.is_possible()),
         ("duplicate", link.duplicate.is_possible()),
         ("reorder", link.reorder.is_possible()),
@@ -123,12 +134,8 @@ fn standing(scenario: &Scenario) -> BTreeSet<String> {
         ("mtu", link.mtu.is_some()),
         ("clog", link.clog > 0),
         ("block", link.block != Block::Nothing),
-    ] {
-        if is_wrong {
-            faults.insert(format!("link {what}"));
-        }
-    }
-    faults
+    ];
+    all.into_iter().filter_map(|(what, is_wrong)| is_wrong.then_some(what))
 }
 
 fn mark(scenario: &Scenario, faults: &mut BTreeSet<String>, nodes: &[HostId], what: &str, is_wrong: bool) {
@@ -136,10 +143,6 @@ fn mark(scenario: &Scenario, faults: &mut BTreeSet<String>, nodes: &[HostId], wh
         let fault = format!("{what} {}", scenario.name(*node));
         if is_wrong { _ = faults.insert(fault) } else { _ = faults.remove(&fault) }
     }
-}
-
-fn cut(scenario: &Scenario, from: HostId, to: HostId) -> String {
-    format!("cut {} {}", scenario.name(from), scenario.name(to))
 }
 
 #[cfg(test)]
@@ -161,6 +164,18 @@ mod tests {
         assert!(needs.are_met_by(&scenario(&[cut, heal].concat())));
         assert!(needs.are_met_by(&scenario(heal)) && needs.are_met_by(&scenario("")));
         assert!(!needs.are_met_by(&scenario(cut)));
+    }
+
+    #[test]
+    fn a_bad_link_ends_where_and_when_it_did() {
+        let rule = "[[link]]\nfrom = [\"a\"]\nto = [\"b\"]\nloss = \"50%\"\n";
+        let good = "[[step]]\nat = \"9s\"\nlink = { loss = \"0%\" }\n";
+        let needs = Needs::of(&scenario(&[rule, good].concat()), "all to agree");
+        assert!(needs.are_met_by(&scenario(&[rule, good].concat())) && needs.are_met_by(&scenario("")));
+        assert!(!needs.are_met_by(&scenario(rule)));
+        let needs = Needs::of(&scenario(rule), "all to agree");
+        assert!(needs.are_met_by(&scenario(rule)));
+        assert!(!needs.are_met_by(&scenario(&rule.replace("[\"b\"]", "[\"c\"]"))));
     }
 
     #[test]
