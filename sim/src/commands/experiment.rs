@@ -32,7 +32,7 @@ struct Lifeguard {
     /// Repetitions to play, the last one not included; the paper has ten of 432 interval runs and 54 threshold runs a row.
     #[arg(long, value_name = "A..B", default_value = "0..1", value_parser = repetitions)]
     repetitions: Range<u32>,
-    /// Rows by their beginnings, such as SWIM or "Lifeguard 2"; all of them by default.
+    /// Rows by their names or how these begin, such as SWIM;Lifeguard or "Lifeguard 2"; all of them by default.
     #[arg(long, value_name = "ROW", value_delimiter = ';')]
     rows: Vec<String>,
     /// What an anomaly does to a member.
@@ -148,8 +148,10 @@ impl Lifeguard {
             let known = ROWS.map(|row| row.name);
             return Err(format!("no row begins with \"{unknown}\"; known: {}", known.join("; ")));
         }
-        let wanted =
-            |row: &Row| self.rows.is_empty() || self.rows.iter().any(|name| row.name.starts_with(name.as_str()));
+        // A whole name is that row alone: "Lifeguard" is also how others begin.
+        let is_whole = |name: &str| ROWS.iter().any(|row| row.name == name);
+        let is_meant = |row: &Row, name: &str| row.name == name || (!is_whole(name) && row.name.starts_with(name));
+        let wanted = |row: &Row| self.rows.is_empty() || self.rows.iter().any(|name| is_meant(row, name));
         Ok(ROWS.into_iter().filter(wanted).collect())
     }
 

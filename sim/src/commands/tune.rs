@@ -43,7 +43,7 @@ impl Tune {
         let settings = match settings.and_then(|text| read(&text)) {
             Ok(settings) => settings,
             Err(problem) => {
-                eprintln!("{file}: {problem}");
+                problem.lines().for_each(|line| eprintln!("{file}: {line}"));
                 return ExitCode::from(2);
             }
         };

@@ -110,6 +110,7 @@ fn switches(table: &Table<'_>, swim: &mut SwimConfig, serf: &mut SerfConfig) -> 
         ("hearsay_confirms", &mut swim.lifeguard.hearsay_confirms),
         ("confirmation_copies", &mut swim.lifeguard.confirmation_copies),
         ("resolve_conflicts", &mut serf.resolve_conflicts),
+        ("coordinates", &mut serf.coordinates),
     ] {
         if let Some(value) = table.take(key) {
             *field = value.flag()?;

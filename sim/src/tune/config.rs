@@ -49,46 +49,34 @@ pub struct AgentSettings {
     pub shown: Vec<String>,
 }
 
-/// Reads a configuration file's text.
+/// Reads a configuration file's text. As in an agent, keys are read in any case, and those in their own spelling first.
 ///
 /// # Errors
-/// What is wrong with it, and what would be right.
+/// All that is wrong with it, a line each, and what would be right.
 pub fn read(text: &str) -> Result<AgentSettings, String> {
     let root: Map<String, Value> =
         serde_json::from_str(text).map_err(|error| format!("no JSON object with an agent's settings: {error}"))?;
     let mut settings = AgentSettings::default();
     let (mut profile, mut encrypted) = ("lan", false);
+    let mut wrong = Vec::new();
     for (key, value) in &root {
-        match key.as_str() {
-            // As in an agent: what is null is not set.
-            _ if value.is_null() => {}
-            "encrypt_key" | "keyring_file" if value.as_str() == Some("") => {}
-            "profile" => profile = one_of(key, value, &["lan", "wan", "local"])?,
-            "wire" => {
-                let wire = one_of(key, value, &["auto", "native", "memberlist"])?;
-                settings.cluster.push(format!("wire = \"{wire}\""));
-                settings.shown.push(format!("wire {wire}"));
-            }
-            "encrypt_key" | "keyring_file" => encrypted = true,
-            "enable_compression" => {
-                let on = value.as_bool().ok_or_else(|| format!("{key} must be true or false"))?;
-                settings.cluster.push(format!("compress = {on}"));
-            }
-            "reconnect_interval" | "reconnect_timeout" | "tombstone_timeout" | "broadcast_timeout" => {
-                let time = value.as_str().ok_or_else(|| format!("{key} must be a time such as \"30s\""))?;
-                nanos(time).map_err(|problem| format!("{key}: {problem}"))?;
-                settings.config.push(format!("{key} = \"{time}\""));
-                settings.shown.push(format!("{} {time}", key.replace('_', " ")));
-            }
-            "user_event_size_limit" | "query_size_limit" | "query_response_size_limit" => {
-                let bytes = value.as_u64().filter(|bytes| *bytes > 0);
-                let bytes = bytes.ok_or_else(|| format!("{key} must be a number of bytes"))?;
-                settings.config.push(format!("{} = {bytes}", key.replace("_size_limit", "_bytes")));
-            }
-            "disable_coordinates" => {}
-            other if WITHOUT_EFFECT.contains(&other) => {}
-            other => return Err(format!("unknown key \"{other}\"; it must be one of an agent's configuration file")),
+        let name = key.to_ascii_lowercase();
+        // As in an agent: what is null is not set.
+        if value.is_null() || (name != *key && root.contains_key(&name)) {
+            continue;
         }
+        let read = match name.as_str() {
+            "profile" => one_of(key, value, &["lan", "wan", "local"]).map(|word| profile = word),
+            "encrypt_key" | "keyring_file" => {
+                encrypted |= value.as_str() != Some("");
+                Ok(())
+            }
+            other => settings.take(other, key, value),
+        };
+        wrong.extend(read.err());
+    }
+    if !wrong.is_empty() {
+        return Err(wrong.join("\n"));
     }
     if encrypted {
         settings.cluster.push("encrypt = true".to_owned());
@@ -97,6 +85,42 @@ pub fn read(text: &str) -> Result<AgentSettings, String> {
     settings.cluster.push(format!("profile = \"{profile}\""));
     settings.shown.insert(0, format!("profile {profile}"));
     Ok(settings)
+}
+
+impl AgentSettings {
+    /// Takes a setting; `key` is its name as the file spells it.
+    fn take(&mut self, name: &str, key: &str, value: &Value) -> Result<(), String> {
+        match name {
+            "wire" => {
+                let wire = one_of(key, value, &["auto", "native", "memberlist"])?;
+                self.cluster.push(format!("wire = \"{wire}\""));
+                self.shown.push(format!("wire {wire}"));
+            }
+            "enable_compression" => {
+                let on = value.as_bool().ok_or_else(|| format!("{key} must be true or false"))?;
+                self.cluster.push(format!("compress = {on}"));
+            }
+            "reconnect_interval" | "reconnect_timeout" | "tombstone_timeout" | "broadcast_timeout" => {
+                let time = value.as_str().ok_or_else(|| format!("{key} must be a time such as \"30s\""))?;
+                nanos(time).map_err(|problem| format!("{key}: {problem}"))?;
+                self.config.push(format!("{name} = \"{time}\""));
+                self.shown.push(format!("{} {time}", name.replace('_', " ")));
+            }
+            "user_event_size_limit" | "query_size_limit" | "query_response_size_limit" => {
+                let bytes = value.as_u64().filter(|bytes| *bytes > 0);
+                let bytes = bytes.ok_or_else(|| format!("{key} must be a number of bytes"))?;
+                self.config.push(format!("{} = {bytes}", name.replace("_size_limit", "_bytes")));
+            }
+            "disable_coordinates" => {
+                let off = value.as_bool().ok_or_else(|| format!("{key} must be true or false"))?;
+                self.config.push(format!("coordinates = {}", !off));
+                self.shown.extend(off.then(|| "no coordinates".to_owned()));
+            }
+            _ if WITHOUT_EFFECT.contains(&name) => {}
+            _ => return Err(format!("unknown key \"{key}\"; it must be one of an agent's configuration file")),
+        }
+        Ok(())
+    }
 }
 
 fn one_of<'a>(key: &str, value: &Value, known: &[&'a str]) -> Result<&'a str, String> {
@@ -116,6 +140,8 @@ mod tests {
         assert_eq!(settings.shown, ["profile wan", "encrypted", "reconnect interval 1m30s"]);
         assert_eq!(settings.config, ["reconnect_interval = \"1m30s\""]);
         assert_eq!(read("{}").expect("defaults").shown, ["profile lan"]);
+        let text = r#"{ "Profile": "wan", "PROFILE": "wan", "profile": "local", "Reconnect_Interval": "5s" }"#;
+        assert_eq!(read(text).expect("keys in any case").shown, ["profile local", "reconnect interval 5s"]);
     }
 
     #[test]
@@ -130,5 +156,7 @@ mod tests {
             let error = read(text).expect_err("a mistake");
             assert!(error.contains(part), "{error}");
         }
+        let all = read(r#"{ "profil": "wan", "wire": "copper", "bind": "::1" }"#).expect_err("mistakes");
+        assert_eq!(all.lines().count(), 2, "{all}");
     }
 }
