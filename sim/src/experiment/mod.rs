@@ -48,11 +48,17 @@ pub struct Row {
     pub beta: u32,
     /// Whether the defects of the published program that bear on it are mended (U-01, U-06, U-11).
     pub mended: bool,
+    /// Whether it stands in table VII alone, which is about α and β.
+    pub tuned: bool,
 }
 
 const fn row(name: &'static str, parts: [bool; 3], alpha: u32, beta: u32) -> Row {
     let [probe, suspicion, buddy] = parts;
-    Row { name, probe, suspicion, buddy, alpha, beta, mended: false }
+    Row { name, probe, suspicion, buddy, alpha, beta, mended: false, tuned: false }
+}
+
+const fn tuned(name: &'static str, alpha: u32, beta: u32) -> Row {
+    Row { tuned: true, ..row(name, [true; 3], alpha, beta) }
 }
 
 /// The rows of the tables IV to VII, and what this project does by default.
@@ -63,14 +69,14 @@ pub const ROWS: [Row; 14] = [
     row("Buddy System", [false, false, true], 5, 1),
     row("Lifeguard", [true; 3], 5, 6),
     Row { mended: true, ..row("Villein", [true; 3], 5, 6) },
-    row("Lifeguard 2,2", [true; 3], 2, 2),
-    row("Lifeguard 2,4", [true; 3], 2, 4),
-    row("Lifeguard 2,6", [true; 3], 2, 6),
-    row("Lifeguard 4,2", [true; 3], 4, 2),
-    row("Lifeguard 4,4", [true; 3], 4, 4),
-    row("Lifeguard 4,6", [true; 3], 4, 6),
-    row("Lifeguard 5,2", [true; 3], 5, 2),
-    row("Lifeguard 5,4", [true; 3], 5, 4),
+    tuned("Lifeguard 2,2", 2, 2),
+    tuned("Lifeguard 2,4", 2, 4),
+    tuned("Lifeguard 2,6", 2, 6),
+    tuned("Lifeguard 4,2", 4, 2),
+    tuned("Lifeguard 4,4", 4, 4),
+    tuned("Lifeguard 4,6", 4, 6),
+    tuned("Lifeguard 5,2", 5, 2),
+    tuned("Lifeguard 5,4", 5, 4),
 ];
 
 /// What an anomaly does to a member (protocol.md 4.6).

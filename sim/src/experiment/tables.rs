@@ -64,7 +64,7 @@ fn by_concurrent(rows: &[Figures]) -> String {
         let heads: Vec<String> = CONCURRENT.iter().map(|count| format!("C={count}")).collect();
         let heads: Vec<&str> = ["row"].into_iter().chain(heads.iter().map(String::as_str)).collect();
         let mut table = Table::new(title, &heads);
-        for row in rows.iter().filter(|row| !row.row.name.contains(',')) {
+        for row in rows.iter().filter(|row| !row.row.tuned) {
             let counts = CONCURRENT.map(|count| {
                 let total = row.total(of, REPETITIONS, Some(count));
                 total.map_or_else(|| "-".to_owned(), |total| thousands((total.milli + 500) / 1_000))
@@ -84,7 +84,7 @@ fn latency(rows: &[Figures]) -> String {
     let title = "Seconds from the anomaly to the first report and to that of the last healthy member (table V)";
     let heads = ["row", "first median", "first 99 %", "first 99.9 %", "full median", "full 99 %", "full 99.9 %"];
     let mut table = Table::new(title, &heads);
-    for row in rows.iter().filter(|row| !row.row.name.contains(',')) {
+    for row in rows.iter().filter(|row| !row.row.tuned) {
         let known = published::LATENCY_MS.iter().find(|(name, ..)| *name == row.row.name);
         let mut cells = vec![row.row.name.to_owned()];
         for (times, known) in [(&row.first, known.map(|known| known.1)), (&row.full, known.map(|known| known.2))] {
@@ -100,7 +100,7 @@ fn latency(rows: &[Figures]) -> String {
 fn load(rows: &[Figures]) -> String {
     let title = "Message load (table VI), scaled to 4,320 interval runs";
     let mut table = Table::new(title, &["row", "packets (M)", "bytes (GiB)", "packets % of SWIM", "bytes % of SWIM"]);
-    for row in rows.iter().filter(|row| !row.row.name.contains(',')) {
+    for row in rows.iter().filter(|row| !row.row.tuned) {
         let known = published::LOAD.iter().find(|(name, ..)| *name == row.row.name);
         let swims = published::LOAD[0];
         table.row([
