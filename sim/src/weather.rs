@@ -63,6 +63,10 @@ struct Weather {
     there: Vec<String>,
     /// Whether seeds are found by name.
     named: bool,
+    /// Whether the name server has said something else for a while.
+    misled: bool,
+    /// Whether a process left and went: the others look for it no more when it comes back.
+    gone: bool,
     steps: String,
 }
 
@@ -120,6 +124,8 @@ impl Weather {
             seeded: false,
             spare: false,
             named: false,
+            misled: false,
+            gone: false,
             steps: String::new(),
         }
     }
@@ -367,6 +373,7 @@ impl Weather {
         if self.chance(50) {
             self.doing[node] = Doing::Moved;
             self.there[node] = SPARE.to_owned();
+            self.gone = true;
             self.step(at, &format!("leave = {{ nodes = [\"{name}\"], stay = false }}"));
             self.step(at + LASTS, &format!("restart = {{ nodes = [\"{SPARE}\"], as = \"{name}\" }}"));
         } else {
@@ -382,6 +389,7 @@ impl Weather {
         if !self.named {
             return;
         }
+        self.misled = true;
         let one = list(&self.some());
         let answer = self.one_of(&["[]", "\"server misbehaving\"", "[\"10.0.0.200\"]", one.as_str()]).to_owned();
         self.answer(at, &answer);
@@ -436,6 +444,7 @@ impl Weather {
         let Some(node) = self.victim() else { return };
         let stay = self.chance(40);
         self.doing[node] = if stay { Doing::Out } else { Doing::Down };
+        self.gone |= !stay;
         let name = self.names[node].clone();
         self.step(at, &format!("leave = {{ nodes = [\"{name}\"], stay = {stay} }}"));
     }
@@ -464,13 +473,19 @@ impl Weather {
                 Doing::Running if !self.taken_back[node] => (),
                 Doing::Moved => (),
                 Doing::Down => self.step(at + 500, &format!("restart = [\"{name}\"]")),
-                Doing::Running | Doing::Out => self.step(at + 500, &format!("rejoin = [\"{name}\"]")),
+                Doing::Running | Doing::Out => {
+                    // A process that was paused hears only now that it is to leave, and refuses until it has.
+                    for later in [500, 9_000] {
+                        self.step(at + later, &format!("rejoin = [\"{name}\"]"));
+                    }
+                }
             }
         }
         if self.named {
             self.answer(at, &list(&self.names[..2]));
         }
-        if !self.seeded {
+        // Who asked a name server that was wrong may hold any member for a seed, and try no other while that one is alive.
+        if !self.seeded || (self.misled && self.gone) {
             let (first, others) = (self.there[0].clone(), list(&self.there[1..]));
             self.step(at + 10_000, &format!("join = {{ nodes = {others}, targets = [\"{first}\"] }}"));
         }
