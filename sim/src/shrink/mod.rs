@@ -254,6 +254,13 @@ impl Shrinker<'_> {
         }
     }
 
+    /// How many windows of expectations have begun or ended by a time.
+    fn windows_by(&self, at: u64) -> usize {
+        let expects = self.root.get("expect").and_then(Value::as_array).into_iter().flatten();
+        let times = expects.flat_map(|expect| ["from", "by"].map(|key| time(expect, key)));
+        times.flatten().filter(|window| *window <= at).count()
+    }
+
     /// Rounds the times of steps to tens of seconds, seconds, or tenths.
     fn simpler_times(&mut self) {
         let count = self.root.get("step").and_then(Value::as_array).map_or(0, Vec::len);
@@ -263,7 +270,9 @@ impl Shrinker<'_> {
             let length = step.and_then(|step| step.get("at")).and_then(Value::as_str).map_or(0, str::len);
             for (unit, factor, name) in [(10_000_000_000, 10, "s"), (1_000_000_000, 1, "s"), (100_000_000, 100, "ms")] {
                 let simple = format!("{}{name}", now / unit * factor);
-                if simple.len() >= length {
+                // What is said before its window begins is not what is waited for.
+                let is_another = self.needs.is_some() && self.windows_by(now / unit * unit) != self.windows_by(now);
+                if simple.len() >= length || is_another {
                     continue;
                 }
                 if self.try_with(|root| {

@@ -82,6 +82,17 @@ fn what_is_waited_for_stays_possible() {
 }
 
 #[test]
+fn what_is_waited_for_is_not_said_before_its_window() {
+    let text = "[run]\nuntil = \"30s\"\n[cluster]\nnodes = [\"a\", \"b\"]\n\
+         [[step]]\nat = \"3400ms\"\nleave = { nodes = [\"b\"] }\n\
+         [[step]]\nat = \"14901ms\"\nevent = { nodes = [\"a\"], name = \"calm\" }\n\
+         [[expect]]\nfrom = \"14901ms\"\nat = [\"b\"]\nevents = { kind = \"user\", name = \"calm\", count = 1 }\n";
+    let shrunk = shrink("left.toml", text, None, &|_, _, _| {}).expect("it fails");
+    assert!(matches!(shrunk.failure, Failure::Missing(_)), "{:?}", shrunk.failure);
+    assert!(shrunk.text.contains("leave") && shrunk.text.contains("14901ms"), "{}", shrunk.text);
+}
+
+#[test]
 fn a_scenario_that_does_not_fail_or_cannot_be_read_is_not_shrunk() {
     let passes = BUSY.replace("never_events = [\"member-failed\"]", "never_events = [\"member-reap\"]");
     assert!(matches!(shrink("busy.toml", &passes, None, &|_, _, _| {}), Err(ShrinkError::Passes)));
