@@ -257,22 +257,6 @@ impl Weather {
 
     fn fault(&mut self, at: u64) {
         match self.draw.below(30) {
-            22 => self.block(at),
-            23 => self.flap(at),
-            24 => {
-                let (some, forward) = (self.some(), self.one_of(&["300ms", "5s", "90s", "3h"]));
-                self.step(at, &format!("clock = {{ nodes = {}, forward = \"{forward}\" }}", list(&some)));
-            }
-            25 => {
-                let (some, by) = (self.some(), self.one_of(&["200ms", "1s..5s"]));
-                self.step(at, &format!("disk_slow = {{ nodes = {}, by = \"{by}\" }}", list(&some)));
-            }
-            26 => {
-                let (some, count) = (self.some(), 1 + self.draw.below(30));
-                self.step(at, &format!("forge = {{ nodes = {}, count = {count} }}", list(&some)));
-            }
-            27 => self.change_host(at),
-            28..30 => self.misdirect(at),
             0..3 => self.cut(at),
             3 => {
                 let from = self.some();
@@ -310,12 +294,28 @@ impl Weather {
                     self.step(at, &query);
                 }
             }
-            _ => {
+            20..22 => {
                 if let Some(node) = self.one(Doing::Running) {
                     let (name, value) = (self.names[node].clone(), self.draw.below(100));
                     self.step(at, &format!("tags = {{ nodes = [\"{name}\"], set = {{ v = \"{value}\" }} }}"));
                 }
             }
+            22 => self.block(at),
+            23 => self.flap(at),
+            24 => {
+                let (some, forward) = (self.some(), self.one_of(&["300ms", "5s", "90s", "3h"]));
+                self.step(at, &format!("clock = {{ nodes = {}, forward = \"{forward}\" }}", list(&some)));
+            }
+            25 => {
+                let (some, by) = (self.some(), self.one_of(&["200ms", "1s..5s"]));
+                self.step(at, &format!("disk_slow = {{ nodes = {}, by = \"{by}\" }}", list(&some)));
+            }
+            26 => {
+                let (some, count) = (self.some(), 1 + self.draw.below(30));
+                self.step(at, &format!("forge = {{ nodes = {}, count = {count} }}", list(&some)));
+            }
+            27 => self.change_host(at),
+            _ => self.misdirect(at),
         }
     }
 
