@@ -234,12 +234,14 @@ impl Serf {
         }
     }
 
-    /// Whether a seed is a member that is not dead, or there is none but ourselves.
+    /// Whether a seed is a member that is not dead, or there is none but ourselves. The name server may give our own address
+    /// alone to the first that asks: while nobody else is there, that answer is no seed.
     fn seed_lives(&self, ctx: &Ctx<'_>) -> bool {
         let me = Addr(ctx.config.advertise.socket_addr());
         let seeds = &self.joins.seeds;
         if seeds.values().flatten().all(|&seed| seed == me) {
-            return true;
+            let is_name = |target: &JoinTarget| matches!(target.read(me.0.port()), TargetAddr::Host(..));
+            return ctx.table.has_live_others() || !seeds.keys().any(is_name);
         }
         let own = ctx.table.me();
         let mut live = ctx.table.live().iter().filter(|&&slot| slot != own).filter_map(|&slot| ctx.table.find(slot));

@@ -258,3 +258,45 @@ fn what_the_name_server_said_last_is_tried_while_it_says_nothing() {
     lone.give(Stimulus::Resolved { id: ResolveId(2), result: Err(ResolveError("server misbehaving".into())) });
     assert_eq!(connects(&mut lone).iter().map(|(_, to)| *to).collect::<Vec<_>>(), [addr(5)]);
 }
+
+/// Lets a node that dials itself talk to itself; false: it does not dial.
+fn talks_to_itself(lone: &mut Lone) -> bool {
+    let connect = lone.out.drain(..).find_map(|output| match output {
+        Output::Stream { action: StreamAction::Connect(to), id, .. } if to == addr(0) => Some(id),
+        _ => None,
+    });
+    let Some(dialled) = connect else { return false };
+    let accepted = StreamId(1);
+    lone.give(Stimulus::Stream { id: accepted, event: StreamEvent::Accepted { from: addr(0) } });
+    lone.give(Stimulus::Stream { id: dialled, event: StreamEvent::Connected });
+    for (says, hears) in [(dialled, accepted), (accepted, dialled)] {
+        let said = lone.out.drain(..).find_map(|output| match output {
+            Output::Stream { action: StreamAction::Write(bytes), id, .. } if id == says => Some(bytes),
+            _ => None,
+        });
+        let said = said.expect("its half of the exchange");
+        lone.give(Stimulus::Stream { id: hears, event: StreamEvent::Bytes(&said) });
+    }
+    true
+}
+
+#[test]
+fn a_name_that_is_only_ourselves_is_asked_again_while_nobody_else_is_there() {
+    let lone = |target: &str| {
+        Lone::new(|config| {
+            let targets = vec![JoinTarget::from(target)];
+            config.serf.retry_join = Some(RetryJoin { targets, interval: 5 * SECOND, max: 0, replay: false });
+        })
+    };
+    let waits = |lone: &Lone| lone.node.timer(crate::timers::TimerKind::RetryJoin).is_some();
+    let mut named = lone("seed.example");
+    named.give(Stimulus::Resolved { id: ResolveId(1), result: Ok([addr(0)].into()) });
+    assert!(talks_to_itself(&mut named) && waits(&named), "the next answer may be another");
+    named.hear(1, &[Message::Alive(alive(1, 1))]);
+    named.wait(11 * SECOND);
+    assert!(!waits(&named), "somebody has come");
+    let mut fixed = lone(&format!("{}", addr(0)));
+    // The first attempt went unanswered.
+    fixed.wait(16 * SECOND);
+    assert!(talks_to_itself(&mut fixed) && !waits(&fixed), "an address stays what it is");
+}
