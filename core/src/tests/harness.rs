@@ -12,7 +12,8 @@ use crate::command::{Command, Reply};
 use crate::config::{Config, Profile, Wire};
 use crate::event::{Event, QueryKey, Status};
 use crate::io::{
-    Input, Output, Persist, PersistId, RequestId, Saved, Stimulus, StreamAction, StreamError, StreamEvent, StreamId,
+    Activity, Input, Output, Persist, PersistId, RequestId, Saved, Stimulus, StreamAction, StreamError, StreamEvent,
+    StreamId,
 };
 use crate::keyring::Keyring;
 use crate::log::Log;
@@ -22,6 +23,18 @@ use crate::serf::tags::encode_for;
 use crate::time::Time;
 use crate::types::{GossipAddr, Incarnation, Meta, Name, Tags, Versions};
 use crate::wire::{Accused, Alive, Envelope, Message, ReplyTo, SwimState, native};
+
+/// Every activity.
+pub(super) const ACTIVITIES: [Activity; Activity::COUNT] = [
+    Activity::Probe,
+    Activity::Gossip,
+    Activity::PushPull,
+    Activity::Receiver,
+    Activity::Nack,
+    Activity::Stream,
+    Activity::Serf,
+    Activity::Upkeep,
+];
 
 /// The address of the node with that number.
 pub(super) fn addr(number: usize) -> SocketAddr {

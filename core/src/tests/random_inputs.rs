@@ -22,7 +22,7 @@ use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
 use crate::node::Node;
 use crate::rng::{Purpose, Rng, Seed};
-use crate::tests::harness::{accused, addr, alive, config, name, reply_to, show};
+use crate::tests::harness::{ACTIVITIES, accused, addr, alive, config, name, reply_to, show};
 use crate::time::Time;
 use crate::types::{GossipAddr, JoinTarget, Meta, QueryId, SeqNo, Tags, Versions};
 use crate::wire::memberlist::PacketForm;
@@ -76,17 +76,6 @@ impl Given {
         }
     }
 }
-
-const ACTIVITIES: [Activity; Activity::COUNT] = [
-    Activity::Probe,
-    Activity::Gossip,
-    Activity::PushPull,
-    Activity::Receiver,
-    Activity::Nack,
-    Activity::Stream,
-    Activity::Serf,
-    Activity::Upkeep,
-];
 
 /// One node, a copy of it that was restored from a checkpoint, and what a driver must know of it.
 struct World {

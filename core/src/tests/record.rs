@@ -82,21 +82,10 @@ fn every_stimulus() -> Vec<Stimulus<'static>> {
         StreamError::Closed,
         StreamError::Other(-104),
     ];
-    let activities = [
-        Activity::Probe,
-        Activity::Gossip,
-        Activity::PushPull,
-        Activity::Receiver,
-        Activity::Nack,
-        Activity::Stream,
-        Activity::Serf,
-        Activity::Upkeep,
-    ];
-    assert_eq!(activities.len(), Activity::COUNT);
     let mut all = stimuli();
     let failed = |error| Stimulus::Stream { id: StreamId(u64::MAX), event: StreamEvent::Failed(error) };
     all.extend(errors.map(failed));
-    for activity in activities {
+    for activity in harness::ACTIVITIES {
         all.extend(addrs().map(|to| Stimulus::SendFailed { to, activity }));
         all.extend([Stimulus::Stalled { activity }, Stimulus::Resumed { activity }]);
     }
