@@ -171,6 +171,11 @@ impl<K: Ord + Clone> Broadcasts<K> {
         self.finished.extend(item.waiter);
     }
 
+    /// Whether nobody waits for a broadcast that is over.
+    pub const fn is_settled(&self) -> bool {
+        self.finished.is_empty()
+    }
+
     /// Takes the waiters whose broadcast is over.
     pub fn take_finished(&mut self) -> Vec<Waiter> {
         core::mem::take(&mut self.finished)

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log::GoDuration;
 use crate::rng::{Purpose, Rng};
+use crate::time::nanos;
 use crate::types::Slot;
 
 /// Axes of the vector.
@@ -287,7 +288,7 @@ struct Peer {
 impl Peer {
     /// Remembers a round trip and gives the median of the latest three; of two, the longer.
     fn filter(&mut self, rtt: Duration) -> Duration {
-        let units = u32::try_from(rtt.as_nanos() / RTT_UNIT_NANOS).unwrap_or(u32::MAX);
+        let units = u32::try_from(nanos(rtt) / RTT_UNIT_NANOS).unwrap_or(u32::MAX);
         let mut known = usize::from(self.rtts_known).min(LATENCY_FILTER);
         if known == LATENCY_FILTER {
             self.rtts.rotate_left(1);
@@ -304,12 +305,12 @@ impl Peer {
             sorted.sort();
             sorted.get(sorted.len() / 2)
         });
-        Duration::from_nanos(u64::from(median.copied().unwrap_or(units)).saturating_mul(RTT_UNIT_NANOS as u64))
+        Duration::from_nanos(u64::from(median.copied().unwrap_or(units)).saturating_mul(RTT_UNIT_NANOS))
     }
 }
 
 fn seconds(duration: Duration) -> f64 {
-    duration.as_nanos() as f64 / NANOS_PER_SECOND
+    nanos(duration) as f64 / NANOS_PER_SECOND
 }
 
 fn difference(a: &[f64; AXES], b: &[f64; AXES]) -> [f64; AXES] {
@@ -372,4 +373,4 @@ const ZERO_THRESHOLD: f64 = 1e-6;
 /// Seconds (U-32).
 const LENGTH_MAX: f64 = 10.0;
 const NANOS_PER_SECOND: f64 = 1e9;
-const RTT_UNIT_NANOS: u128 = 4;
+const RTT_UNIT_NANOS: u64 = 4;

@@ -1,6 +1,7 @@
 //! The node: routes one input, owns everything, holds no rule.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -28,6 +29,7 @@ use crate::snapshot::parse;
 use crate::swim::member::{Bounds, Member, Table};
 use crate::swim::push_pull::speaker;
 use crate::swim::relay::is_for_us;
+use crate::swim::rules::alive_of;
 use crate::swim::{ExchangeKind, StreamStep, Swim, phase};
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
@@ -76,7 +78,7 @@ struct Scratch {
 const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The format of a checkpoint; a checkpoint of another one is refused.
-pub(crate) const CHECKPOINT_VERSION: u16 = 3;
+pub(crate) const CHECKPOINT_VERSION: u16 = 4;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -368,8 +370,11 @@ impl Node {
         });
     }
 
-    /// Carries events between the layers until there are none.
+    /// Carries events between the layers until there are none: after most inputs there never were any.
     fn settle(&mut self, out: &mut Vec<Output>) {
+        if self.swim.is_settled() && self.queues.is_settled() && self.table.is_settled() {
+            return;
+        }
         self.with(out, |ctx, swim, serf| {
             loop {
                 let events = swim.take_events();
@@ -483,6 +488,11 @@ impl Node {
         (member.status != Status::None).then(|| view(member))
     }
 
+    /// What Serf shows of the member of that name; [`Status::None`]: nothing.
+    pub fn status(&self, name: &Name) -> Status {
+        self.table.slot(name).and_then(|slot| self.table.find(slot)).map_or(Status::None, |member| member.status)
+    }
+
     /// The network coordinate of the member of that name; `None`: nothing is known of it, or coordinates are off.
     pub fn coordinate(&self, name: &Name) -> Option<Coordinate> {
         let slot = self.table.slot(name).filter(|_| self.config.serf.coordinates)?;
@@ -494,6 +504,11 @@ impl Node {
         let mut names: Vec<Name> = self.table.live_strangers().map(|member| member.name().clone()).collect();
         names.sort_unstable();
         names
+    }
+
+    /// What the node says of itself to whom it meets.
+    pub fn alive(&self) -> Alive {
+        alive_of(self.table.own())
     }
 
     /// The node's own tags.
@@ -588,8 +603,11 @@ fn answer_state(
     speaker: Option<&Alive>,
     state: PushPull,
 ) {
-    let stale: alloc::collections::BTreeSet<Name> =
-        state.nodes.iter().filter(|node| node.state == SwimState::Alive).map(|node| node.alive.node.clone()).collect();
+    let mut stale: BTreeSet<Name> = BTreeSet::new();
+    if ctx.table.has_forgotten() {
+        let alive = state.nodes.iter().filter(|node| node.state == SwimState::Alive);
+        stale.extend(alive.map(|node| node.alive.node.clone()));
+    }
     let join = state.join;
     if let Err(error) = merge(ctx, swim, serf, speaker, state, false) {
         ctx.log(Log::PushPullFailed(from, alloc::format!("{error}")));

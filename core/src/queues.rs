@@ -165,6 +165,11 @@ impl Queues {
         !self.intents.is_empty() || !self.queries.is_empty() || !self.events.is_empty()
     }
 
+    /// Whether nobody waits for a broadcast that is over.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.swim.is_settled() && self.intents.is_settled()
+    }
+
     pub(crate) fn take_finished(&mut self) -> Vec<Waiter> {
         let mut finished = self.swim.take_finished();
         finished.append(&mut self.intents.take_finished());
@@ -208,6 +213,9 @@ impl Queues {
     /// Counts a transmission of each message that was picked; those that reach `limit` are finished.
     pub(crate) fn count_picked(&mut self, limit: u32) {
         let Self { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = self;
+        if picked.is_empty() {
+            return;
+        }
         swim.sent(&picked.swim, limit);
         intents.sent(&picked.intents, limit);
         queries.sent(&picked.queries, limit);

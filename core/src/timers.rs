@@ -1,6 +1,7 @@
 //! Every deadline of a node, in one ordered index.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,19 @@ pub enum TimerKind {
 }
 
 impl TimerKind {
+    /// Whether there may be many of the kind, each with a number of its own.
+    const fn is_numbered(self) -> bool {
+        matches!(
+            self,
+            Self::RelayNack(_)
+                | Self::RelayEnd(_)
+                | Self::Suspicion(_)
+                | Self::Stream(_)
+                | Self::BroadcastWait(_)
+                | Self::QueryEnd(_)
+        )
+    }
+
     /// The activity that the timer belongs to: it is not due while that activity is stalled.
     pub const fn activity(self) -> Activity {
         match self {
@@ -96,52 +110,73 @@ impl TimerKind {
     }
 }
 
+type Key = (Time, u64);
+
 /// The ordered deadline index.
 ///
 /// Timers fire in (deadline, insertion) order. Arming a kind again moves it; nothing stale can fire.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Timers {
-    queues: [BTreeMap<(Time, u64), TimerKind>; Activity::COUNT],
-    armed: BTreeMap<TimerKind, (Time, u64)>,
+    /// Those of which a node has one: never more than there are kinds, of which few are armed at a time.
+    few: Vec<(Key, TimerKind)>,
+    /// Those of which there may be thousands, by deadline and by kind.
+    queues: [BTreeMap<Key, TimerKind>; Activity::COUNT],
+    numbered: BTreeMap<TimerKind, Key>,
     stalled: [bool; Activity::COUNT],
     insertions: u64,
     /// The earliest of those that are not stalled: every input asks for it, few change it.
-    first: Option<((Time, u64), TimerKind)>,
+    first: Option<(Key, TimerKind)>,
 }
 
 impl Timers {
     /// Arms `kind` for `at`, replacing an earlier deadline of the same kind.
     pub fn arm(&mut self, kind: TimerKind, at: Time) {
-        self.disarm(kind);
         let key = (at, self.insertions);
         self.insertions = self.insertions.wrapping_add(1);
-        self.armed.insert(kind, key);
-        self.queue(kind.activity()).insert(key, kind);
-        if !self.is_stalled(kind.activity()) && self.first.is_none_or(|(first, _)| key < first) {
+        if kind.is_numbered() {
+            if let Some(before) = self.numbered.insert(kind, key) {
+                self.queue(kind.activity()).remove(&before);
+            }
+            self.queue(kind.activity()).insert(key, kind);
+        } else if let Some(place) = self.few.iter_mut().find(|(_, armed)| *armed == kind) {
+            place.0 = key;
+        } else {
+            self.few.push((key, kind));
+        }
+        if self.first.is_some_and(|(_, first)| first == kind) {
+            self.first = self.find_first();
+        } else if !self.is_stalled(kind.activity()) && self.first.is_none_or(|(first, _)| key < first) {
             self.first = Some((key, kind));
         }
     }
 
     /// Arms `kind` unless it is armed already.
     pub fn arm_if_idle(&mut self, kind: TimerKind, at: Time) {
-        if !self.armed.contains_key(&kind) {
+        if self.deadline(kind).is_none() {
             self.arm(kind, at);
         }
     }
 
     /// Removes `kind`; does nothing if it is not armed.
     pub fn disarm(&mut self, kind: TimerKind) {
-        if let Some(key) = self.armed.remove(&kind) {
+        if kind.is_numbered() {
+            let Some(key) = self.numbered.remove(&kind) else { return };
             self.queue(kind.activity()).remove(&key);
-            if self.first == Some((key, kind)) {
-                self.first = self.find_first();
-            }
+        } else {
+            let Some(place) = self.few.iter().position(|&(_, armed)| armed == kind) else { return };
+            self.few.swap_remove(place);
+        }
+        if self.first.is_some_and(|(_, first)| first == kind) {
+            self.first = self.find_first();
         }
     }
 
     /// The deadline of `kind`, if it is armed.
     pub fn deadline(&self, kind: TimerKind) -> Option<Time> {
-        self.armed.get(&kind).map(|&(at, _)| at)
+        if kind.is_numbered() {
+            return self.numbered.get(&kind).map(|&(at, _)| at);
+        }
+        self.few.iter().find(|&&(_, armed)| armed == kind).map(|&((at, _), _)| at)
     }
 
     /// The earliest deadline of the activities that are not stalled.
@@ -180,12 +215,12 @@ impl Timers {
 
     /// How many timers are armed.
     pub fn len(&self) -> usize {
-        self.armed.len()
+        self.few.len().saturating_add(self.numbered.len())
     }
 
     /// Whether no timer is armed.
     pub fn is_empty(&self) -> bool {
-        self.armed.is_empty()
+        self.len() == 0
     }
 
     /// Checks that the index agrees with itself.
@@ -197,24 +232,24 @@ impl Timers {
             return Err(alloc::format!("{:?} is held for the first timer, not {:?}", self.first, self.find_first()));
         }
         let queued = self.queues.iter().fold(0_usize, |sum, queue| sum.saturating_add(queue.len()));
-        if queued != self.armed.len() {
-            return Err(alloc::format!("{queued} timers are queued, {} are armed", self.armed.len()));
+        if queued != self.numbered.len() {
+            return Err(alloc::format!("{queued} timers are queued, {} are armed", self.numbered.len()));
         }
         Ok(())
     }
 
-    fn find_first(&self) -> Option<((Time, u64), TimerKind)> {
-        self.queues
-            .iter()
-            .zip(&self.stalled)
-            .filter(|&(_, &stalled)| !stalled)
-            .filter_map(|(queue, _)| queue.first_key_value())
-            .map(|(&key, &kind)| (key, kind))
-            .min()
+    fn find_first(&self) -> Option<(Key, TimerKind)> {
+        let few = self.few.iter().copied().filter(|(_, kind)| !self.is_stalled(kind.activity())).min();
+        if self.numbered.is_empty() {
+            return few;
+        }
+        let queues = self.queues.iter().zip(&self.stalled).filter(|&(_, &stalled)| !stalled);
+        let firsts = queues.filter_map(|(queue, _)| queue.first_key_value()).map(|(&key, &kind)| (key, kind));
+        firsts.chain(few).min()
     }
 
     #[expect(clippy::indexing_slicing, reason = "Activity::index is below COUNT for every variant")]
-    fn queue(&mut self, activity: Activity) -> &mut BTreeMap<(Time, u64), TimerKind> {
+    fn queue(&mut self, activity: Activity) -> &mut BTreeMap<Key, TimerKind> {
         &mut self.queues[activity.index()]
     }
 

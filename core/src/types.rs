@@ -10,41 +10,49 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A node's name: any bytes, compared as bytes, shown lossily to people.
-///
-/// Names of up to 22 bytes stand in the value itself: reading or copying one allocates nothing.
+/// Bytes of which up to 22 stand in the value itself: reading or copying so few allocates nothing.
 #[derive(Clone)]
-pub struct Name(NameBytes);
-
-#[derive(Clone)]
-enum NameBytes {
-    Short(u8, [u8; SHORT_NAME]),
+enum FewBytes {
+    Short(u8, [u8; SHORT]),
     Long(Box<[u8]>),
 }
 
-const SHORT_NAME: usize = 22;
-const _: () = assert!(size_of::<Name>() == 24, "a short name takes the room of a long one");
+const SHORT: usize = 22;
+const _: () = assert!(size_of::<FewBytes>() == 24, "few bytes take the room of many");
+
+impl FewBytes {
+    fn new(bytes: &[u8]) -> Self {
+        let mut short = [0; SHORT];
+        match (short.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(bytes);
+                Self::Short(len, short)
+            }
+            (Some(_) | None, _) => Self::Long(bytes.into()),
+        }
+    }
+
+    const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(len, bytes) => bytes.split_at(*len as usize).0,
+            Self::Long(bytes) => bytes,
+        }
+    }
+}
+
+/// A node's name: any bytes, compared as bytes, shown lossily to people. A short one allocates nothing.
+#[derive(Clone)]
+pub struct Name(FewBytes);
 
 impl Name {
     /// Makes a name of the given bytes.
     pub fn new(bytes: impl AsRef<[u8]>) -> Self {
-        let bytes = bytes.as_ref();
-        let mut short = [0; SHORT_NAME];
-        match (short.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
-            (Some(place), Ok(len)) => {
-                place.copy_from_slice(bytes);
-                Self(NameBytes::Short(len, short))
-            }
-            (Some(_) | None, _) => Self(NameBytes::Long(bytes.into())),
-        }
+        Self(FewBytes::new(bytes.as_ref()))
     }
 
     /// The bytes as they travel.
     pub const fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
-            NameBytes::Short(len, bytes) => bytes.split_at(*len as usize).0,
-            NameBytes::Long(bytes) => bytes,
-        }
+        self.0.as_bytes()
     }
 }
 
@@ -92,43 +100,51 @@ impl fmt::Display for NameError {
     }
 }
 
-impl PartialEq for Name {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
+/// What is bytes to everybody else: equal, ordered, hashed and written like them.
+macro_rules! like_bytes {
+    ($name:ty) => {
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.as_bytes() == other.as_bytes()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.as_bytes().cmp(other.as_bytes())
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.as_bytes().hash(state);
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                self.as_bytes().serialize(serializer)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                Box::<[u8]>::deserialize(deserializer).map(Self::new)
+            }
+        }
+    };
 }
 
-impl Eq for Name {}
-
-impl PartialOrd for Name {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Name {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_bytes().cmp(other.as_bytes())
-    }
-}
-
-impl Hash for Name {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
-    }
-}
-
-impl Serialize for Name {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.as_bytes().serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Name {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<[u8]>::deserialize(deserializer).map(Self::new)
-    }
-}
+like_bytes!(Name);
+like_bytes!(Meta);
 
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
@@ -280,25 +296,31 @@ impl Versions {
     }
 }
 
-/// A member's opaque metadata: the tags and whatever stands behind them.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Meta(Box<[u8]>);
+/// A member's opaque metadata: the tags and whatever stands behind them. A short one allocates nothing.
+#[derive(Clone)]
+pub struct Meta(FewBytes);
 
 impl Meta {
     /// Makes metadata of the given bytes.
-    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
-        Self(bytes.into())
+    pub fn new(bytes: impl AsRef<[u8]>) -> Self {
+        Self(FewBytes::new(bytes.as_ref()))
     }
 
     /// The bytes as they travel.
     pub const fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
+    }
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Self::new([])
     }
 }
 
 impl fmt::Debug for Meta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Meta({})", String::from_utf8_lossy(&self.0))
+        write!(f, "Meta({})", String::from_utf8_lossy(self.as_bytes()))
     }
 }
 
@@ -330,6 +352,14 @@ pub struct QueryId(pub u32);
 /// A member's place in the member table; what the layers hold instead of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot(pub u32);
+
+impl Slot {
+    /// The one behind it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
 
 /// A target of a join as people write it: `[name/]host[:port]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

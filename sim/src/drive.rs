@@ -26,7 +26,7 @@ impl World<'_> {
             Output::Datagram { activity, to, .. } if self.hosts[host.index()].unplugged => {
                 let life = self.hosts[host.index()].life;
                 self.faults.unsent += 1;
-                self.push(0, Happening::Arrive { host, life, waiting: Waiting::SendFailed { to, activity } });
+                self.push(0, Happening::Arrive { host, life, waiting: Box::new(Waiting::SendFailed { to, activity }) });
             }
             Output::Datagram { activity, to, bytes } => {
                 self.measure(0, bytes.len());
@@ -166,6 +166,15 @@ impl World<'_> {
             Ok(_) | Err(_) => self.faults.unresolved += 1,
         }
         answer
+    }
+
+    /// Adds to the timeline what is only made if anybody looks at it.
+    pub(crate) fn note_with(&mut self, entry: impl FnOnce() -> Entry) {
+        if self.history.is_some() || self.timeline.has_room() {
+            self.note(entry());
+        } else {
+            self.timeline.leave_out();
+        }
     }
 
     /// Adds to the timeline.

@@ -100,6 +100,9 @@ pub(crate) struct Clock {
 impl Clock {
     /// What the clock shows at a true time.
     pub(crate) fn local(self, now: u64) -> Time {
+        if self.drift_ppm == 0 {
+            return Time::from_nanos(self.origin.saturating_add(now));
+        }
         let drift = i128::from(now) * i128::from(self.drift_ppm) / 1_000_000;
         let shown = i128::from(self.origin) + i128::from(now) + drift;
         Time::from_nanos(u64::try_from(shown).unwrap_or(u64::MAX))
@@ -135,7 +138,7 @@ pub(crate) struct Host {
     pub(crate) disk_until: u64,
     pub(crate) clock: Clock,
     pub(crate) last_at: Time,
-    /// When the earliest wake-up in the heap comes; later ones are stale.
+    /// When the earliest wake-up in the queue comes; later ones are stale.
     pub(crate) wake: u64,
     pub(crate) paused: bool,
     /// Whether the host's network interface is down.

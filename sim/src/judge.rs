@@ -1,6 +1,6 @@
 //! Expectations: what is counted on the way, and the verdicts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use villein_core::event::{MemberEventKind, Status, UserEvent};
 use villein_core::keyring::Key;
@@ -41,7 +41,7 @@ struct Watch {
 enum Counted {
     Nothing,
     Never { at: Vec<bool>, sees: BTreeMap<Name, Vec<Status>> },
-    Events { kind: MemberEventKind, of: Option<Vec<Name>> },
+    Events { kind: MemberEventKind, of: Option<BTreeSet<Name>> },
     Heard { query: bool, name: Option<String>, payload: Option<String> },
     Ordered { at: Vec<bool>, last: Vec<LamportTime> },
     Replies(String),
@@ -172,6 +172,14 @@ impl Judge {
         }
     }
 
+    /// Whether it matters what a node lists now.
+    pub(crate) fn wants_view(&self, now: u64, host: HostId) -> bool {
+        self.watches.iter().any(|watch| {
+            let Counted::Never { at, .. } = &watch.what else { return false };
+            (watch.from..=watch.by).contains(&now) && at[host.index()] && watch.spoiled.is_none()
+        })
+    }
+
     pub(crate) fn view(&mut self, now: u64, host: HostId, members: &[MemberView]) {
         for watch in open(&mut self.watches, now) {
             let Counted::Never { at, sees } = &watch.what else { continue };
@@ -189,8 +197,10 @@ impl Judge {
     }
 }
 
+/// The status that a listing, which is sorted, shows of a member.
 pub(crate) fn status_of(members: &[MemberView], name: &Name) -> Status {
-    members.iter().find(|member| member.info.name == *name).map_or(Status::None, |member| member.info.status)
+    let place = members.binary_search_by(|member| member.info.name.cmp(name));
+    place.map_or(Status::None, |place| members[place].info.status)
 }
 
 impl World<'_> {
@@ -351,10 +361,9 @@ impl World<'_> {
             let Some(node) = &self.hosts[host.index()].node else {
                 return Some(format!("no process runs on {name}"));
             };
-            let members = node.members();
             sees.iter().find_map(|(member, wanted)| {
                 let member = &self.hosts[member.index()].name;
-                let status = status_of(&members, member);
+                let status = node.status(member);
                 (status != *wanted).then(|| format!("{name} sees {member} {status}"))
             })
         })

@@ -5,7 +5,7 @@
 //! uses nothing of them but what a driver uses, and the read-only getters.
 //!
 //! - `scenario` reads the file into a checked form; every error names file and line.
-//! - `world` is the heap of happenings and the one place where a node is handed its input; `drive`
+//! - `world` is the queue of happenings and the one place where a node is handed its input; `drive`
 //!   performs what comes out; `host` is one process with its disk and clock, `process` its life, `network` the links, `streams` the connections, `script` the scenario's steps.
 //! - `checkers` holds what must hold at every step, `judge` what the scenario expects, `trace` the digest.
 //! - `experiment` repeats the published measurements on worlds that are counted and not checked.
@@ -19,6 +19,7 @@
 #![deny(clippy::float_arithmetic, clippy::print_stdout)]
 
 mod agree;
+mod bringup;
 pub mod checkers;
 mod disk;
 mod draw;
@@ -34,11 +35,13 @@ mod network;
 mod operate;
 pub mod play;
 mod process;
+mod queue;
 pub mod replay;
 pub mod report;
 pub mod scenario;
 mod script;
 pub mod shrink;
+pub mod speed;
 mod streams;
 pub mod sweep;
 #[cfg(test)]

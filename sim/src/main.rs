@@ -22,6 +22,7 @@ enum Command {
     Replay(commands::replay::Replay),
     Tune(commands::tune::Tune),
     Experiment(commands::experiment::Experiment),
+    Speed(commands::speed::Speed),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,5 +41,6 @@ fn main() -> ExitCode {
         Command::Replay(replay) => replay.execute(),
         Command::Tune(tune) => tune.execute(),
         Command::Experiment(experiment) => experiment.execute(),
+        Command::Speed(speed) => speed.execute(),
     }
 }

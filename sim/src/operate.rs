@@ -1,7 +1,7 @@
 //! What operators ask of nodes and what they are told: commands, their replies, events, and answers to queries.
 
 use villein_core::command::{Command, Reply};
-use villein_core::event::{Event, MemberEventKind, QueryEvent, QueryKey, UserEvent};
+use villein_core::event::{Event, MemberEventKind, QueryEvent, Status, UserEvent};
 use villein_core::io::RequestId;
 use villein_core::scale::ceil_log10;
 use villein_core::time::nanos;
@@ -11,7 +11,7 @@ use crate::checkers::{Broken, Remembered};
 use crate::host::{Gate, Waiting};
 use crate::scenario::{Answer, HostId, Step, Verb};
 use crate::timeline::Entry;
-use crate::world::{Happening, World};
+use crate::world::{Answered, Happening, World};
 
 /// A command that has no reply yet, or a query that is not over.
 #[derive(Clone, Debug)]
@@ -99,19 +99,8 @@ impl World<'_> {
                     let now = self.now;
                     return meter.events.extend(members.into_iter().map(|member| (now, host, kind, member.name)));
                 }
-                let own = self.hosts[host.index()].name.clone();
                 for member in &members {
-                    if kind == MemberEventKind::Reap {
-                        self.check_reap(host, &member.name);
-                    }
-                    if let Err(broken) = self.checkers.event(host, kind, &member.name, member.status) {
-                        self.fail(Some(host), broken);
-                    }
-                    self.judge.event(self.now - self.zero, host, kind, &member.name);
-                    self.look_at_member(host, &member.name);
-                    if member.name != own {
-                        self.note(Entry::Member { host, kind, name: member.name.to_string() });
-                    }
+                    self.member_event(host, kind, &member.name, member.status);
                 }
             }
             Event::User(event) => match &mut self.meter {
@@ -125,6 +114,22 @@ impl World<'_> {
                 self.note(Entry::Shutdown { host, reason });
                 self.push(0, Happening::Stop { host, life });
             }
+        }
+    }
+
+    fn member_event(&mut self, host: HostId, kind: MemberEventKind, name: &Name, status: Status) {
+        if self.is_watched(host) {
+            if kind == MemberEventKind::Reap {
+                self.check_reap(host, name);
+            }
+            if let Err(broken) = self.checkers.event(host, kind, name, status) {
+                self.fail(Some(host), broken);
+            }
+        }
+        self.judge.event(self.now - self.zero, host, kind, name);
+        self.look_at_member(host, name);
+        if *name != self.hosts[host.index()].name {
+            self.note_with(|| Entry::Member { host, kind, name: name.to_string() });
         }
     }
 
@@ -176,7 +181,8 @@ impl World<'_> {
         if let Some(answer) = self.scenario.nodes[host.index()].answers.get(&name) {
             let (life, payload) = (self.hosts[host.index()].life, answer.payload.as_bytes().into());
             let after = answer.after.draw(&mut self.schedule);
-            self.push(after, Happening::Answer { host, life, query: query.key, name: name.clone(), payload });
+            let answer = Box::new(Answered { query: query.key, name: name.clone(), payload });
+            self.push(after, Happening::Answer { host, life, answer });
         }
         let text = format!("query {name}");
         if let Some(history) = &mut self.history {
@@ -186,7 +192,7 @@ impl World<'_> {
     }
 
     /// A handler has its answer to a query.
-    pub(crate) fn answer(&mut self, host: HostId, query: QueryKey, name: &str, payload: Box<[u8]>) {
+    pub(crate) fn answer(&mut self, host: HostId, Answered { query, name, payload }: Answered) {
         self.command(host, format!("answer to {name}"), false, Command::Respond { query, payload });
     }
 

@@ -5,7 +5,7 @@ use villein_core::{Node, Stimulus};
 use crate::checkers::Broken;
 use crate::host::{self, Down};
 use crate::scenario::{HostId, Start};
-use crate::world::{Happening, Scheduled, World};
+use crate::world::{Happening, World};
 
 impl World<'_> {
     /// Starts a process when its world begins.
@@ -13,15 +13,10 @@ impl World<'_> {
         self.start(host);
         let first = self.hosts.iter().position(|other| other.node.is_some());
         let alone = self.scenario.nodes[host.index()].serf.retry_join.is_some() || first == Some(host.index());
-        if alone || self.scenario.start == Start::Apart {
+        if alone || self.scenario.start != Start::Join {
             return;
         }
-        let after = match self.scenario.start {
-            Start::Join | Start::Apart => self.schedule.below(1_000_000_000),
-            // One after the other, so that nobody has to take in all of them at one time. Where it is measured they are all
-            // there before the first push/pull, so that each waits for the interval of the whole cluster.
-            Start::Joined => u64::from(host.0) * if self.meter.is_some() { 1_000_000 } else { 20_000_000 },
-        };
+        let after = self.schedule.below(1_000_000_000);
         self.push(after, Happening::FirstJoin(host));
     }
 
@@ -64,15 +59,9 @@ impl World<'_> {
 
     /// What is on its way to a disk does not arrive; without power the first of it may be torn.
     fn drop_writes(&mut self, host: HostId, power: bool) {
-        let is_write = |event: &Scheduled| matches!(event.what, Happening::Stored { host: whose, .. } if whose == host);
-        let mut dropped: Vec<Scheduled> = Vec::new();
-        if self.heap.iter().any(is_write) {
-            let (writes, rest): (_, Vec<Scheduled>) = std::mem::take(&mut self.heap).into_iter().partition(is_write);
-            (dropped, self.heap) = (writes, rest.into());
-        }
-        self.faults.lost_writes += dropped.len() as u64;
-        dropped.sort_unstable_by(|one, other| other.cmp(one));
-        if let Some(Scheduled { what: Happening::Stored { record, .. }, .. }) = dropped.first().filter(|_| power) {
+        let writes = self.queue.extract(|what| matches!(what, Happening::Stored { host: whose, .. } if *whose == host));
+        self.faults.lost_writes += writes.len() as u64;
+        if let Some(Happening::Stored { record, .. }) = writes.first().filter(|_| power) {
             let (disk, schedule) = (&mut self.hosts[host.index()].disk, &mut self.schedule);
             self.faults.torn_writes += u64::from(disk.tear(record, |bytes| schedule.index(bytes)));
         }

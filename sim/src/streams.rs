@@ -115,11 +115,11 @@ impl World<'_> {
         let life = self.hosts[host.index()].life;
         if self.hosts[host.index()].unplugged {
             let waiting = Waiting::Stream { id, event: Heard::Failed(StreamError::NetworkUnreachable) };
-            return self.push(0, Happening::Arrive { host, life, waiting });
+            return self.push(0, Happening::Arrive { host, life, waiting: Box::new(waiting) });
         }
         let Some(server) = host_at(to, self.hosts.len()) else {
             let event = Heard::Failed(StreamError::HostUnreachable);
-            let what = Happening::Arrive { host, life, waiting: Waiting::Stream { id, event } };
+            let what = Happening::Arrive { host, life, waiting: Box::new(Waiting::Stream { id, event }) };
             return self.push(NO_ROUTE, what);
         };
         let number = self.streams.opened;

@@ -77,11 +77,21 @@ impl Timeline {
     }
 
     pub(crate) fn add(&mut self, at: u64, entry: Entry) {
-        if self.entries.len() < self.room {
+        if self.has_room() {
             self.entries.push((at, entry));
         } else {
-            self.left_out += 1;
+            self.leave_out();
         }
+    }
+
+    /// Whether another entry is kept.
+    pub(crate) const fn has_room(&self) -> bool {
+        self.entries.len() < self.room
+    }
+
+    /// Counts an entry that is not kept.
+    pub(crate) const fn leave_out(&mut self) {
+        self.left_out += 1;
     }
 
     pub(crate) fn clear(&mut self) {

@@ -117,17 +117,13 @@ impl Serf {
 
     /// What we tell a peer in a push/pull.
     pub(crate) fn local_state(&self, ctx: &Ctx<'_>) -> SerfState {
-        let members = ctx.table.by_name();
+        let shown = || ctx.table.entries().map(|(_, member)| member).filter(|member| member.status != Status::None);
         SerfState {
             ltime: self.clock.time(),
             event_ltime: self.event_clock.time(),
             query_ltime: self.query_clock.time(),
-            statuses: members.iter().map(|member| (member.name().clone(), member.status_ltime)).collect(),
-            left: members
-                .iter()
-                .filter(|member| member.status == Status::Left)
-                .map(|member| member.name().clone())
-                .collect(),
+            statuses: shown().map(|member| (member.name().clone(), member.status_ltime)).collect(),
+            left: shown().filter(|member| member.status == Status::Left).map(|member| member.name().clone()).collect(),
             events: self.remembered_events(),
         }
     }
@@ -152,10 +148,17 @@ impl Serf {
             let said = if failed { LamportTime(ltime.0.saturating_add(1)) } else { ltime };
             self.on_leave_intent(ctx, &Intent { ltime: said, node: node.clone(), prune: false }, ltime);
         }
-        let others: Vec<_> = state.statuses.iter().filter(|(node, _)| !left.contains(node)).collect();
-        for (node, ltime) in others {
-            self.on_join_intent(ctx, node, *ltime);
-            self.repeat_refutation(ctx, node, *ltime);
+        let mut hint = Slot(0);
+        for &(ref node, ltime) in state.statuses.iter().filter(|(node, _)| !left.contains(node)) {
+            let slot = ctx.table.slot_near(node, hint);
+            hint = slot.unwrap_or(hint).next();
+            let member = slot.and_then(|slot| ctx.table.find(slot));
+            if member.is_some_and(|member| member.status != Status::None && ltime <= member.status_ltime) {
+                self.clock.witness(ltime);
+            } else {
+                self.on_join_intent(ctx, node, ltime);
+            }
+            self.repeat_refutation(ctx, node, ltime);
         }
         if ignore_old {
             self.events.raise_min(state.event_ltime);

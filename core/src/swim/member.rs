@@ -45,6 +45,8 @@ pub struct Member {
     pub last_event: Option<MemberEventKind>,
     /// Whether it understands the native encoding, by its metadata or by what was heard of it since.
     native: bool,
+    /// Whether its metadata shows so.
+    signed: bool,
 }
 
 const _: () = assert!(size_of::<Option<Member>>() <= 64, "a member entry must stay small");
@@ -58,6 +60,11 @@ impl Member {
     /// Whether it shows that it understands the native encoding.
     pub const fn understands_native(&self) -> bool {
         self.native
+    }
+
+    /// Whether its metadata shows that it understands the native encoding, and nothing that was heard since denies it.
+    pub const fn is_native(&self) -> bool {
+        self.native && self.signed
     }
 
     /// Its name.
@@ -186,9 +193,20 @@ impl Table {
         self.index.find(hash, |&slot| self.find(slot).is_some_and(|member| member.name() == name)).copied()
     }
 
+    /// The slot of `name`, which is looked for at `hint` first: two members list the others mostly in one order.
+    pub fn slot_near(&self, name: &Name, hint: Slot) -> Option<Slot> {
+        let there = self.find(hint).is_some_and(|member| member.name() == name);
+        if there { Some(hint) } else { self.slot(name) }
+    }
+
     /// How many members are not forgotten, the node itself included.
     pub const fn known(&self) -> usize {
         self.known
+    }
+
+    /// Whether there are members that the failure detector has forgotten.
+    pub fn has_forgotten(&self) -> bool {
+        self.index.len() > self.known
     }
 
     /// Alive and suspect members, the node itself included.
@@ -222,6 +240,7 @@ impl Table {
         let native = shows_native(&identity.meta);
         if let Some(member) = self.find_mut(slot) {
             member.identity = identity;
+            member.signed = native;
         }
         self.set_native(slot, native);
     }
@@ -287,6 +306,7 @@ impl Table {
             status: Status::None,
             last_event: None,
             native,
+            signed: native,
         };
         let (chunk, offset) = position(slot);
         if let Some(place) = self.chunks.get_mut(chunk).and_then(|chunk| chunk.get_mut(offset)) {
@@ -391,6 +411,11 @@ impl Table {
         let done = self.free_oldest_tombstone();
         self.evicted = self.evicted.saturating_add(u64::from(done));
         done
+    }
+
+    /// Whether no bound has cost anything since [`Table::take_evicted`].
+    pub const fn is_settled(&self) -> bool {
+        self.evicted == 0
     }
 
     /// Takes the number of tombstones that a bound has cost.
@@ -621,6 +646,6 @@ mod tests {
 
     #[test]
     fn the_text_of_a_member_is_kept_once_and_small() {
-        assert!(size_of::<Identity>() <= 72, "{} bytes", size_of::<Identity>());
+        assert!(size_of::<Identity>() <= 80, "{} bytes", size_of::<Identity>());
     }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::ctx::{Ctx, To};
 use crate::io::{Activity, Persist};
 use crate::rng::{Purpose, Rng};
+use crate::scale;
 use crate::time::{Time, nanos};
 use crate::timers::TimerKind;
 use crate::types::{GossipAddr, Incarnation, SeqNo, Slot};
@@ -20,7 +21,7 @@ pub mod member;
 mod probe;
 pub(crate) mod push_pull;
 pub(crate) mod relay;
-mod rules;
+pub(crate) mod rules;
 mod stream;
 pub mod suspicion;
 
@@ -45,7 +46,7 @@ pub(crate) struct Swim {
     relays: BTreeMap<SeqNo, Relay>,
     suspicions: BTreeMap<Slot, Suspicion>,
     streams: Streams,
-    /// Time until the first periodic push/pull, on top of its interval.
+    /// Time until the first periodic push/pull of a small cluster, on top of its interval, in nanoseconds.
     stagger: u64,
     /// What the layer above must hear of.
     events: Vec<SwimEvent>,
@@ -84,6 +85,11 @@ impl Swim {
         }
     }
 
+    /// Whether the layer above need not hear of anything.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.events.is_empty() && self.streams.is_settled()
+    }
+
     /// Takes what the layer above must hear of.
     pub(crate) fn take_events(&mut self) -> Vec<SwimEvent> {
         core::mem::take(&mut self.events)
@@ -106,7 +112,11 @@ impl Swim {
             Message::Ack(ack) => self.on_ack(ctx, ack),
             Message::Nack(seq) => self.on_nack(seq),
             Message::Suspect(accused) => self.on_suspect(ctx, accused, rules::Source::Gossip),
-            Message::Alive(alive) => self.on_alive(ctx, alive),
+            Message::Alive(alive) => {
+                if self.on_alive(ctx, alive, rules::News::ToOthers) {
+                    self.arm_periodic(ctx);
+                }
+            }
             Message::Dead(accused) => self.on_dead(ctx, accused),
             Message::Serf(_) => (),
         }
@@ -180,7 +190,9 @@ impl Swim {
             ctx.arm_if_idle(TimerKind::ProbeTick, next);
         }
         if ctx.table.has_live_others() && !ctx.config.swim.push_pull_interval.is_zero() {
-            let first = ctx.now + Duration::from_nanos(self.stagger) + self.push_pull_interval(ctx);
+            // Staggered over the whole interval of this cluster: upstream's all that start together exchange together for ever.
+            let stagger = scale::push_pull_interval(Duration::from_nanos(self.stagger), ctx.members());
+            let first = ctx.now + stagger + self.push_pull_interval(ctx);
             ctx.arm_if_idle(TimerKind::PushPull, first);
         }
         ctx.arm_gossip();

@@ -10,10 +10,10 @@ use crate::log::Log;
 use crate::rng::Purpose;
 use crate::scale;
 use crate::serf::tags::shows_native;
-use crate::swim::rules::{Source, alive_of};
+use crate::swim::rules::{News, Source, alive_of, is_same};
 use crate::swim::{Exchange, ExchangeKind, Swim};
 use crate::timers::TimerKind;
-use crate::types::Name;
+use crate::types::{Name, Slot};
 use crate::wire::{Accused, Alive, Encoding, NodeState, PushPull, SwimState, WireError};
 
 impl Swim {
@@ -86,6 +86,10 @@ impl Swim {
 
     /// Takes a peer's view in. A peer whose own versions do not fit is refused, another such entry is skipped (U-14).
     ///
+    /// Who knows nobody alive passes nothing of it on, because all to whom it could are in that view, whose owner tells them
+    /// what is news there. Upstream passes everything on, which keeps a joiner of a cluster of 10,000 busy for minutes. With
+    /// another exchange under way this does not hold: its peer was told of us alone, and learns of these members from us.
+    ///
     /// # Errors
     /// There is not even the peer, its versions do not fit ours, or it does not speak what the configuration asks for.
     pub(crate) fn merge(
@@ -103,6 +107,14 @@ impl Swim {
         {
             return Err(ExchangeError::Incompatible { node: peer.node.clone() });
         }
+        // Most of a view is known already, and both list the members mostly in one order.
+        let mut hint = Slot(0);
+        let is_news = |node: &NodeState| {
+            let slot = ctx.table.slot_near(&node.alive.node, hint);
+            hint = slot.unwrap_or(hint).next();
+            !slot.is_some_and(|slot| is_known(ctx, slot, node))
+        };
+        let nodes: Vec<NodeState> = nodes.into_iter().filter(is_news).collect();
         // Who can be a member of a cluster with such members cannot be one of ours.
         let is_stranger = |node: &NodeState| node.state == SwimState::Alive && !shows_native(&node.alive.meta);
         if ctx.config.wire == Wire::Native && nodes.iter().any(is_stranger) {
@@ -110,22 +122,29 @@ impl Swim {
         }
         // Of whom we do not know who it is the word counts as ours, as upstream has it.
         let accuser = speaker.map_or_else(|| ctx.config.name.clone(), |peer| peer.node.clone());
+        let alone = !ctx.table.has_live_others() && !self.streams.exchanges();
+        let news = if alone { News::ToUsAlone } else { News::ToOthers };
+        let mut any = false;
         for NodeState { mut alive, state } in nodes {
             if state == SwimState::Alive && !versions.accepts(alive.versions) {
                 ctx.log(Log::Incompatible(alive.node));
                 continue;
             }
             alive.addr = alive.addr.with_port_or(ctx.config.advertise.port());
-            self.merge_node(ctx, &accuser, NodeState { alive, state });
+            any |= self.merge_node(ctx, &accuser, NodeState { alive, state }, news);
+        }
+        if any {
+            self.arm_periodic(ctx);
         }
         Ok(())
     }
 
-    fn merge_node(&mut self, ctx: &mut Ctx<'_>, peer: &Name, node: NodeState) {
+    /// Takes one member of a peer's view in; true if somebody is alive of whom that was not known.
+    fn merge_node(&mut self, ctx: &mut Ctx<'_>, peer: &Name, node: NodeState, news: News) -> bool {
         let NodeState { alive, state } = node;
         let accused = |from: Name| Accused { node: alive.node.clone(), incarnation: alive.incarnation, from };
         match state {
-            SwimState::Alive => self.on_alive(ctx, alive),
+            SwimState::Alive => return self.on_alive(ctx, alive, news),
             SwimState::Left => self.on_dead(ctx, accused(alive.node.clone())),
             SwimState::Dead | SwimState::Suspect => {
                 let confirms = ctx.config.swim.lifeguard.hearsay_confirms;
@@ -133,7 +152,21 @@ impl Swim {
                 self.on_suspect(ctx, accused(from), Source::Hearsay);
             }
         }
+        false
     }
+}
+
+/// Whether a peer holds a member for alive and says nothing of it that its entry does not say: most of a push/pull.
+fn is_known(ctx: &Ctx<'_>, slot: Slot, NodeState { alive, state }: &NodeState) -> bool {
+    ctx.table.find(slot).is_some_and(|member| {
+        *state == SwimState::Alive
+            && member.state() == Some(*state)
+            && member.incarnation == alive.incarnation
+            && is_same(&member.identity, alive)
+            // What does not show the sign, or has not always, is looked at more closely (`note_sign`).
+            && member.is_native()
+            && ctx.config.versions.accepts(alive.versions)
+    })
 }
 
 /// Who speaks in a push/pull: in the native encoding the first member, in memberlist's the only one that is alive, or the

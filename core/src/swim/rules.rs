@@ -1,5 +1,7 @@
 //! The transition table: what alive, suspect and dead messages do (protocol.md 1.7 as changed by 3.2).
 
+use alloc::sync::Arc;
+
 use crate::broadcasts::Waiter;
 use crate::config::{Lifeguard, Wire};
 use crate::ctx::Ctx;
@@ -23,6 +25,15 @@ pub(crate) enum Source {
     Gossip,
     /// A peer's push/pull said so: the accuser is the peer, and the word confirms nothing (U-06).
     Hearsay,
+}
+
+/// For whom an alive message is news if it is for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Others may not have heard it either: it is passed on.
+    ToOthers,
+    /// Everybody to whom we could pass it on has it from where we have it.
+    ToUsAlone,
 }
 
 impl Swim {
@@ -57,82 +68,91 @@ impl Swim {
         self.leaving
     }
 
-    /// A member speaks for itself, or somebody passes its word on.
-    pub(crate) fn on_alive(&mut self, ctx: &mut Ctx<'_>, alive: Alive) {
+    /// A member speaks for itself, or somebody passes its word on; true if it is news.
+    pub(crate) fn on_alive(&mut self, ctx: &mut Ctx<'_>, alive: Alive, news: News) -> bool {
         let slot = ctx.table.slot(&alive.node);
         let about_me = slot == Some(ctx.table.me());
         if (about_me && self.leaving) || !alive.versions.is_sane() || !is_believable(ctx, alive.incarnation) {
-            return;
+            return false;
         }
         if ctx.config.serf.validate_names
             && let Err(error) = alive.node.check()
         {
-            return ctx.log(Log::BadName(error));
+            ctx.log(Log::BadName(error));
+            return false;
         }
         if ctx.config.wire == Wire::Native && !about_me && !shows_native(&alive.meta) {
-            return ctx.log(Log::NotNative(alive.node));
+            ctx.log(Log::NotNative(alive.node));
+            return false;
         }
         match slot.and_then(|slot| ctx.table.find(slot).map(|member| (slot, member.state()))) {
-            None => self.on_alive_unknown(ctx, alive),
-            Some((slot, None)) => self.on_alive_forgotten(ctx, slot, alive),
-            Some((slot, Some(state))) => self.on_alive_known(ctx, slot, state, alive),
+            None => self.on_alive_unknown(ctx, alive, news),
+            Some((slot, None)) => self.on_alive_forgotten(ctx, slot, alive, news),
+            Some((slot, Some(state))) => self.on_alive_known(ctx, slot, state, alive, news),
         }
     }
 
-    fn on_alive_unknown(&mut self, ctx: &mut Ctx<'_>, alive: Alive) {
+    fn on_alive_unknown(&mut self, ctx: &mut Ctx<'_>, alive: Alive, news: News) -> bool {
         // U-37: an incarnation of 0 would leave an entry that is nobody.
         if alive.incarnation == Incarnation(0) {
-            return;
+            return false;
         }
         let identity = ctx.config.interner.share(identity_of(&alive));
-        match ctx.table.insert(identity, ctx.now) {
-            Some(slot) => self.accept(ctx, slot, alive),
-            None => ctx.dropped("member table", limits::MEMBERS_MAX, 1),
-        }
+        let Some(slot) = ctx.table.insert(Arc::clone(&identity), ctx.now) else {
+            ctx.dropped("member table", limits::MEMBERS_MAX, 1);
+            return false;
+        };
+        self.accept(ctx, slot, alive, identity, news)
     }
 
     /// U-05: a copy of an old table must not revive who was forgotten; who really restarted hears what to refute.
-    fn on_alive_forgotten(&mut self, ctx: &mut Ctx<'_>, slot: Slot, alive: Alive) {
+    fn on_alive_forgotten(&mut self, ctx: &mut Ctx<'_>, slot: Slot, alive: Alive, news: News) -> bool {
         let stored = ctx.table.find(slot).map(|member| member.incarnation);
         if stored.is_some_and(|stored| alive.incarnation <= stored) {
             self.accuse_again(ctx, slot);
-        } else {
-            self.accept(ctx, slot, alive);
+            return false;
         }
+        self.accept_newer(ctx, slot, alive, news)
     }
 
-    fn on_alive_known(&mut self, ctx: &mut Ctx<'_>, slot: Slot, state: SwimState, alive: Alive) {
-        let Some(member) = ctx.table.find(slot) else { return };
+    fn on_alive_known(&mut self, ctx: &mut Ctx<'_>, slot: Slot, state: SwimState, alive: Alive, news: News) -> bool {
+        let Some(member) = ctx.table.find(slot) else { return false };
         let (mine, stored) = (member.identity.addr, member.incarnation);
         if mine != alive.addr {
             if is_reclaimable(ctx, member) && slot != ctx.table.me() {
-                self.accept(ctx, slot, alive);
-            } else {
-                let (name, theirs, state) = (alive.node, alive.addr, state as u8);
-                ctx.log(Log::Conflict { name, mine, theirs, state });
-                self.events.push(SwimEvent::Conflict(slot, alive.addr));
+                return self.accept_newer(ctx, slot, alive, news);
             }
-            return;
+            let (name, theirs, state) = (alive.node, alive.addr, state as u8);
+            ctx.log(Log::Conflict { name, mine, theirs, state });
+            self.events.push(SwimEvent::Conflict(slot, alive.addr));
+            return false;
         }
         if slot == ctx.table.me() {
-            let same = *member.identity == identity_of(&alive);
+            let same = is_same(&member.identity, &alive);
             if alive.incarnation > stored || (alive.incarnation == stored && !same) {
                 self.refute(ctx, alive.incarnation, Accusation::Alive, alive.node);
             }
         } else if alive.incarnation > stored {
-            self.accept(ctx, slot, alive);
+            return self.accept_newer(ctx, slot, alive, news);
         } else {
             note_sign(ctx, slot, &alive, stored);
             if state != SwimState::Alive {
                 self.accuse_again(ctx, slot);
             }
         }
+        false
     }
 
-    /// Stores an alive message that is newer than what was known.
-    fn accept(&mut self, ctx: &mut Ctx<'_>, slot: Slot, alive: Alive) {
-        let identity = ctx.config.interner.share(identity_of(&alive));
-        let Some(member) = ctx.table.find_mut(slot) else { return };
+    /// Stores an alive message that is newer than what was known of its member.
+    fn accept_newer(&mut self, ctx: &mut Ctx<'_>, slot: Slot, alive: Alive, news: News) -> bool {
+        let Some(member) = ctx.table.find(slot) else { return false };
+        let same = is_same(&member.identity, &alive).then(|| Arc::clone(&member.identity));
+        let identity = same.unwrap_or_else(|| ctx.config.interner.share(identity_of(&alive)));
+        self.accept(ctx, slot, alive, identity, news)
+    }
+
+    fn accept(&mut self, ctx: &mut Ctx<'_>, slot: Slot, alive: Alive, identity: Arc<Identity>, news: News) -> bool {
+        let Some(member) = ctx.table.find_mut(slot) else { return false };
         let before = member.state();
         let changed = member.identity.meta != identity.meta;
         member.incarnation = alive.incarnation;
@@ -154,8 +174,11 @@ impl Swim {
                 self.events.push(SwimEvent::Join(slot));
             }
         }
-        ctx.broadcast(Rumour::state(slot), &Message::Alive(alive), None);
-        self.arm_periodic(ctx);
+        match news {
+            News::ToOthers => ctx.broadcast(Rumour::state(slot), &Message::Alive(alive), None),
+            News::ToUsAlone => ctx.queues.swim.invalidate_range(Rumour::all(slot)),
+        }
+        true
     }
 
     /// U-04: answers a stale alive message so that a member that restarted hears what to refute. The answer is a
@@ -320,7 +343,7 @@ impl Swim {
 }
 
 /// What a member's entry says as an alive message.
-pub(super) fn alive_of(member: &Member) -> Alive {
+pub(crate) fn alive_of(member: &Member) -> Alive {
     let Identity { name, addr, meta, versions } = (*member.identity).clone();
     Alive { node: name, incarnation: member.incarnation, addr, meta, versions }
 }
@@ -333,6 +356,12 @@ fn note_sign(ctx: &mut Ctx<'_>, slot: Slot, alive: &Alive, stored: Incarnation) 
     if !native || alive.incarnation == stored {
         ctx.table.set_native(slot, native);
     }
+}
+
+/// Whether an alive message says of its member what was known.
+pub(super) fn is_same(identity: &Identity, alive: &Alive) -> bool {
+    let Identity { name, addr, meta, versions } = identity;
+    *name == alive.node && *addr == alive.addr && *meta == alive.meta && *versions == alive.versions
 }
 
 fn identity_of(alive: &Alive) -> Identity {

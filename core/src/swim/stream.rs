@@ -272,6 +272,16 @@ impl Streams {
         self.outcomes.push(Outcome { exchange, result });
     }
 
+    /// Whether a push/pull of ours is under way.
+    pub(crate) fn exchanges(&self) -> bool {
+        self.open.values().any(|stream| matches!(stream.role, Role::Exchange(_)))
+    }
+
+    /// Whether no exchange is over that nobody has heard of.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.outcomes.is_empty()
+    }
+
     /// Takes the exchanges that are over.
     pub(crate) fn take_outcomes(&mut self) -> Vec<Outcome> {
         core::mem::take(&mut self.outcomes)

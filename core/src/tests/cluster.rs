@@ -1,10 +1,14 @@
 //! Whole clusters on a perfect network.
 
+use alloc::collections::BTreeSet;
+use alloc::vec;
 use core::time::Duration;
 
 use crate::command::{Command, Reply};
 use crate::event::Status;
-use crate::tests::harness::{Cluster, name};
+use crate::tests::harness::{Cluster, Lone, alive, name};
+use crate::types::Name;
+use crate::wire::{Message, NodeState, PushPull, SerfState, SwimState};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -90,4 +94,39 @@ fn an_idle_cluster_sends_two_packets_per_member_and_second() {
     let before = cluster.packets;
     cluster.run(Duration::from_secs(100));
     assert_eq!(cluster.packets - before, 5 * 100 * 2);
+}
+
+/// What the members with these numbers say in a push/pull: that they are alive.
+fn view_of(numbers: core::ops::RangeInclusive<usize>) -> PushPull {
+    let nodes = numbers.map(|number| NodeState { alive: alive(number, 1), state: SwimState::Alive }).collect();
+    PushPull { join: true, nodes, serf: SerfState::default(), unreadable: 0 }
+}
+
+#[test]
+fn who_knew_nobody_alive_passes_nothing_on_of_the_first_view_that_it_is_told() {
+    let mut lone = Lone::new(|_| ());
+    lone.is_told(1, view_of(1..=9));
+    assert_eq!(lone.node.members().len(), 10);
+    let said = said_of_others(&mut lone);
+    assert!(said.is_empty(), "they have it from where we have it: {said:?}");
+    lone.is_told(10, view_of(10..=19));
+    assert_eq!(said_of_others(&mut lone).len(), 10, "the first nine do not know the others");
+}
+
+#[test]
+fn who_is_told_a_view_while_it_joins_another_cluster_passes_it_on() {
+    let mut lone = Lone::new(|_| ());
+    lone.command(Command::Join { targets: vec!["10.0.0.99".into()], replay: false });
+    lone.is_told(1, view_of(1..=9));
+    assert_eq!(said_of_others(&mut lone).len(), 9, "whom we join hears of them from us");
+}
+
+/// The members of which alive messages are gossiped within ten seconds.
+fn said_of_others(lone: &mut Lone) -> BTreeSet<Name> {
+    lone.wait(10 * SECOND);
+    let alive = lone.sent().into_iter().filter_map(|(_, message)| match message {
+        Message::Alive(alive) if alive.node != name(0) => Some(alive.node),
+        _ => None,
+    });
+    alive.collect()
 }

@@ -206,12 +206,7 @@ fn u35_who_is_joined_while_it_joins_still_hears_the_past_of_those_who_join_it() 
         },
         unreadable: 0,
     };
-    let keyring = crate::keyring::Keyring::default();
-    let envelope = crate::wire::Envelope { keyring: &keyring, label: &[] };
-    let frame = crate::wire::native::seal_stream(&crate::wire::StreamMessage::PushPull(state), envelope, [0; 12], true);
-    let id = crate::io::StreamId(1);
-    lone.give(Stimulus::Stream { id, event: crate::io::StreamEvent::Accepted { from: addr(1) } });
-    lone.give(Stimulus::Stream { id, event: crate::io::StreamEvent::Bytes(&frame) });
+    lone.is_told(1, state);
     assert_eq!(lone.events(), ["user 8 past "]);
 }
 

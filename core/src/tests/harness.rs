@@ -22,7 +22,7 @@ use crate::rng::Seed;
 use crate::serf::tags::encode_for;
 use crate::time::Time;
 use crate::types::{GossipAddr, Incarnation, Meta, Name, Tags, Versions};
-use crate::wire::{Accused, Alive, Envelope, Message, ReplyTo, SwimState, native};
+use crate::wire::{Accused, Alive, Envelope, Message, PushPull, ReplyTo, StreamMessage, SwimState, native};
 
 /// Every activity.
 pub(super) const ACTIVITIES: [Activity; Activity::COUNT] = [
@@ -137,6 +137,15 @@ impl Lone {
     pub(super) fn hear(&mut self, from: usize, messages: &[Message]) {
         let bytes = packet(messages);
         self.give(Stimulus::Datagram { from: addr(from), bytes: &bytes });
+    }
+
+    /// Hands in the push/pull of the node with that number, as one stream.
+    pub(super) fn is_told(&mut self, from: usize, state: PushPull) {
+        let envelope = Envelope { keyring: &Keyring::default(), label: &[] };
+        let frame = native::seal_stream(&StreamMessage::PushPull(state), envelope, [0; 12], true);
+        let id = StreamId(from as u64 * 2 + 1);
+        self.give(Stimulus::Stream { id, event: StreamEvent::Accepted { from: addr(from) } });
+        self.give(Stimulus::Stream { id, event: StreamEvent::Bytes(&frame) });
     }
 
     /// Hands one message in without looking at every member afterwards: for tests with very many.

@@ -16,6 +16,7 @@ mod memberlist_vectors;
 mod msgpack;
 mod msgpack_laws;
 mod native;
+mod native_entries;
 mod probe;
 mod random_inputs;
 mod record;

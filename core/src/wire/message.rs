@@ -289,9 +289,9 @@ pub struct SerfState {
     pub event_ltime: LamportTime,
     /// The query clock.
     pub query_ltime: LamportTime,
-    /// The Lamport time of each member's last intent, sorted by name.
+    /// The Lamport time of each member's last intent.
     pub statuses: Vec<(Name, LamportTime)>,
-    /// Who has left, sorted.
+    /// Who has left.
     pub left: Vec<Name>,
     /// The user events that are remembered, oldest first (U-21 of user-asks: sent in Lamport order).
     pub events: Vec<EventsAt>,

@@ -9,8 +9,8 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Accused, Ack, Alive, IndirectPing, Intent, Message, NodeState, Ping, PushPull, ReplyTo, SerfMessage, SerfState,
-    StreamMessage, SwimState, WireError,
+    Accused, Ack, Alive, IndirectPing, Intent, Message, Ping, PushPull, ReplyTo, SerfMessage, SerfState, StreamMessage,
+    WireError,
 };
 use crate::coordinate::{self, Coordinate};
 use crate::lamport::LamportTime;
@@ -18,6 +18,7 @@ use crate::limits;
 use crate::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
 use serf::{EventForm, QueryForm, RelayForm, ResponseForm};
 
+pub(crate) mod entries;
 mod frame;
 mod serf;
 
@@ -41,6 +42,9 @@ pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
     let form: Form<'_> = take(&mut rest)?;
     if rest.is_empty() { form.into_message() } else { Err(WireError::Malformed) }
 }
+
+/// Bytes that a member takes in a push/pull with its status, if its name and tags are short.
+const NODE_BYTES_USUAL: usize = 64;
 
 /// A message as it travels in a packet. The order of the variants is the format: append, never reorder.
 #[derive(Serialize, Deserialize)]
@@ -134,13 +138,6 @@ struct PushPullHead {
     left: u32,
     /// Of the user events, each with its Lamport time.
     events: u32,
-}
-
-#[derive(Serialize, Deserialize)]
-struct NodeForm<'a> {
-    #[serde(borrow)]
-    alive: AliveForm<'a>,
-    state: SwimState,
 }
 
 /// Bytes that are borrowed from the packet, in one piece.
@@ -318,12 +315,9 @@ fn encode_stream(message: &StreamMessage, out: &mut Vec<u8>) {
                 events: count(events.iter().fold(0, |sum, at| sum.saturating_add(at.events.len()))),
             };
             append(&StreamForm::PushPull(head), out);
-            for NodeState { alive, state } in nodes {
-                append(&NodeForm { alive: AliveForm::of(alive), state: *state }, out);
-            }
-            for (name, ltime) in statuses {
-                append(&(Bytes::of(name), ltime), out);
-            }
+            out.reserve(nodes.len().saturating_mul(NODE_BYTES_USUAL));
+            nodes.iter().for_each(|node| entries::push_node(node, out));
+            statuses.iter().for_each(|status| entries::push_status(status, out));
             for name in left {
                 append(&Bytes::of(name), out);
             }
@@ -342,13 +336,9 @@ fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
         StreamForm::Error(text) => StreamMessage::Error(text.into()),
         StreamForm::User(message) => StreamMessage::User(message.0.into()),
         StreamForm::PushPull(PushPullHead { join, ltime, event_ltime, query_ltime, nodes, statuses, left, events }) => {
-            let nodes = entries(&mut rest, nodes, |NodeForm { alive, state }| {
-                alive.into_alive().map(|alive| NodeState { alive, state })
-            })?;
-            let statuses = entries(&mut rest, statuses, |(name, ltime): (Bytes<'_>, LamportTime)| {
-                name.member().map(|name| (name, ltime))
-            })?;
-            let left = entries(&mut rest, left, Bytes::member)?;
+            let nodes = entries::take_nodes(&mut rest, nodes)?;
+            let statuses = entries::take_statuses(&mut rest, statuses)?;
+            let left = take_entries(&mut rest, left, Bytes::member)?;
             let events = serf::take_events(&mut rest, events)?;
             let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left, events };
             StreamMessage::PushPull(PushPull { join, nodes, serf, unreadable: 0 })
@@ -358,7 +348,7 @@ fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
 }
 
 /// Reads `count` entries one by one: the vector grows with what is really there.
-fn entries<'a, F: Deserialize<'a>, T>(
+fn take_entries<'a, F: Deserialize<'a>, T>(
     rest: &mut &'a [u8],
     count: u32,
     into: impl Fn(F) -> Result<T, WireError>,

@@ -11,6 +11,7 @@ mod progress;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod shrink;
+pub(crate) mod speed;
 pub(crate) mod sweep;
 pub(crate) mod tune;
 

@@ -114,13 +114,7 @@ fn sees(value: &Value<'_>, names: &Names<'_>) -> Result<Vec<(HostId, Status)>, S
     let mut sees = Vec::new();
     for (name, value) in value.table()?.entries() {
         let status = value.word(&STATUSES)?;
-        if name == "*" {
-            sees.extend(
-                (0..names.0.len()).filter_map(|place| u32::try_from(place).ok()).map(|place| (HostId(place), status)),
-            );
-        } else {
-            sees.push((names.one(&name, &value, "sees")?, status));
-        }
+        sees.extend(names.some(&name, &value, "sees")?.map(|host| (host, status)));
     }
     Ok(sees)
 }

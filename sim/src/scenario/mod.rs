@@ -557,15 +557,34 @@ impl Names<'_> {
         })
     }
 
-    /// A list of nodes, or one alone; `"*"` means all.
+    /// The nodes that a word means: one, `"*"` for all, or `"n1..n9"` for those from one to another in the cluster's order.
+    fn some(
+        &self,
+        word: &str,
+        value: &read::Value<'_>,
+        place: &str,
+    ) -> Result<impl Iterator<Item = HostId> + use<>, ScenarioError> {
+        let (first, last) = match word.split_once("..") {
+            _ if word == "*" => (HostId(0), HostId(u32::try_from(self.0.len()).unwrap_or(u32::MAX).saturating_sub(1))),
+            Some((first, last)) if self.find(word).is_none() => {
+                (self.one(first, value, place)?, self.one(last, value, place)?)
+            }
+            Some(_) | None => {
+                let host = self.one(word, value, place)?;
+                (host, host)
+            }
+        };
+        if first > last {
+            return Err(value.error(format!("\"{word}\" in {place} goes from a later node to an earlier one")));
+        }
+        Ok((first.0..=last.0).map(HostId))
+    }
+
+    /// A list of words for nodes, or one word.
     fn list(&self, value: &read::Value<'_>, place: &str) -> Result<Vec<HostId>, ScenarioError> {
         let mut hosts = Vec::new();
         for (name, item) in value.texts()? {
-            if name == "*" {
-                hosts.extend((0..u32::try_from(self.0.len()).unwrap_or(u32::MAX)).map(HostId));
-            } else {
-                hosts.push(self.one(name, &item, place)?);
-            }
+            hosts.extend(self.some(name, &item, place)?);
         }
         let mut seen = std::collections::BTreeSet::new();
         if let Some(twice) = hosts.iter().find(|host| !seen.insert(**host)) {

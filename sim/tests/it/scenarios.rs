@@ -30,6 +30,12 @@ const SHIPPED: [&str; 20] = [
     "one-pair-cut",
 ];
 
+/// Scenarios that take minutes, and what is written for what in the form with fewer nodes that is played here.
+const LARGE: [(&str, [(&str, &str); 3]); 2] = [
+    ("scale-10k", [("10000", "100"), ("n1000", "n10"), ("n1001", "n11")]),
+    ("heal-1k", [("1000", "100"), ("n500", "n50"), ("n501", "n51")]),
+];
+
 #[test]
 fn every_shipped_scenario_ends_as_expected() {
     let mut digests = String::new();
@@ -68,7 +74,20 @@ fn no_scenario_is_shipped_without_a_snapshot() {
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
         .filter_map(|name| name.strip_suffix(".toml").map(str::to_owned))
         .collect();
-    assert_eq!(files, SHIPPED.iter().map(|name| (*name).to_owned()).collect());
+    let shipped = SHIPPED.iter().copied().chain(LARGE.map(|(name, _)| name));
+    assert_eq!(files, shipped.map(str::to_owned).collect());
+}
+
+#[test]
+fn a_small_form_of_each_large_scenario_ends_as_expected() {
+    for (name, words) in LARGE {
+        let text = std::fs::read_to_string(super::shipped().join(format!("{name}.toml"))).expect("it is there");
+        let small = words.iter().fold(text, |text, (long, short)| text.replace(long, short));
+        let scenario = Scenario::parse(name, &small).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(scenario.nodes.len(), 100, "{small}");
+        let outcome = play_twice(&scenario, scenario.seed, &|_, _| {});
+        assert_eq!(outcome.verdict, Verdict::AsExpected, "{}", report::text(&scenario, &outcome));
+    }
 }
 
 #[test]

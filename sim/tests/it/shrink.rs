@@ -74,7 +74,7 @@ fn a_busy_scenario_shrinks_to_what_its_failure_needs() {
 fn what_is_waited_for_stays_possible() {
     let steps = "[[step]]\nat = \"14s\"\nheal = \"all\"\n\n[[step]]\nat = \"15s\"\nevent = { nodes = [\"a\"], name = \"calm\" }\n";
     let text = BUSY.replace("[[step]]\nat = \"14s\"\nheal = \"all\"\n", steps);
-    let expects = "[[expect]]\nby = \"15100ms\"\nat = [\"f\"]\nevents = { kind = \"user\", name = \"calm\" }\n";
+    let expects = "[[expect]]\nby = \"15010ms\"\nat = [\"f\"]\nevents = { kind = \"user\", name = \"calm\" }\n";
     let text = format!("{}{expects}", text.split("[[expect]]").next().unwrap_or_default());
     let shrunk = shrink("busy.toml", &text, None, &|_, _, _| {}).expect("it fails");
     assert!(matches!(shrunk.failure, Failure::Missing(_)), "{:?}", shrunk.failure);

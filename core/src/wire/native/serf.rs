@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, append, entries, take};
+use super::{Bytes, append, take, take_entries};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::time::nanos;
@@ -151,7 +151,7 @@ fn read_filters(mut rest: &[u8]) -> Result<Vec<Filter>, WireError> {
             return Err(WireError::OutOfRange);
         }
         filters.push(match take(&mut rest)? {
-            FilterForm::Nodes(count) => Filter::Nodes(entries(&mut rest, count, Bytes::addressee)?),
+            FilterForm::Nodes(count) => Filter::Nodes(take_entries(&mut rest, count, Bytes::addressee)?),
             FilterForm::Tag(key, pattern) => Filter::Tag { key: key.0.into(), pattern: pattern.0.into() },
             FilterForm::Unreadable => Filter::Unreadable,
         });
@@ -198,7 +198,7 @@ pub(super) fn append_events(events: &[EventsAt], out: &mut Vec<u8>) {
 
 /// Reads `count` events; those of one Lamport time stand together.
 pub(super) fn take_events(rest: &mut &[u8], count: u32) -> Result<Vec<EventsAt>, WireError> {
-    let read = entries(rest, count, |(ltime, name, payload): (LamportTime, Bytes<'_>, Bytes<'_>)| {
+    let read = take_entries(rest, count, |(ltime, name, payload): (LamportTime, Bytes<'_>, Bytes<'_>)| {
         let (name, payload) = event_bytes(name, payload)?;
         Ok((ltime, Fired { name: name.into(), payload: payload.into() }))
     })?;

@@ -1,0 +1,87 @@
+//! The entries of a push/pull are what postcard makes of them.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use crate::lamport::LamportTime;
+use crate::rng::{Purpose, Rng, Seed};
+use crate::types::{GossipAddr, Incarnation, Meta, Name, Versions};
+use crate::wire::native::entries::{NODE_BYTES_MIN, STATUS_BYTES_MIN, push_node, push_status, take_nodes};
+use crate::wire::{Alive, NodeState, SwimState, WireError};
+
+fn node(rng: &mut Rng) -> NodeState {
+    let mut below = |count: usize| rng.index(Purpose::ProbeOrder, count);
+    let name = format!("n{}", "x".repeat(below(40)));
+    let mut number = |most: usize| {
+        let bits = below(most);
+        below(1 << bits)
+    };
+    let incarnation = Incarnation(number(32) as u32);
+    let port = number(17) as u16;
+    let ip: &[u8] = if number(2) == 0 { &[10, 0, 0, 1] } else { &[254; 16] };
+    let meta = Meta::new([7].repeat(number(8)));
+    let state = [SwimState::Alive, SwimState::Suspect, SwimState::Dead, SwimState::Left][number(3) % 4];
+    let addr = GossipAddr::from_bytes(ip, port).expect("4 or 16 bytes");
+    let alive = Alive { node: Name::from(name.as_str()), incarnation, addr, meta, versions: Versions::CURRENT };
+    NodeState { alive, state }
+}
+
+#[test]
+fn an_entry_is_what_postcard_makes_of_it() {
+    let mut rng = Rng::new(Seed::simulated(1));
+    for _ in 0..2_000 {
+        let (node, mut bytes) = (node(&mut rng), Vec::new());
+        push_node(&node, &mut bytes);
+        assert_eq!(bytes, postcard::to_allocvec(&node).expect("it can be written"));
+        let status = (node.alive.node.clone(), LamportTime(rng.next_u64(Purpose::ProbeOrder) >> (bytes.len() % 64)));
+        let mut bytes = Vec::new();
+        push_status(&status, &mut bytes);
+        assert_eq!(bytes, postcard::to_allocvec(&status).expect("it can be written"));
+    }
+}
+
+#[test]
+fn any_bytes_are_read_as_postcard_reads_them() {
+    let mut rng = Rng::new(Seed::simulated(2));
+    let (mut whole, mut broken) = (0, 0);
+    for _ in 0..20_000 {
+        let mut bytes = postcard::to_allocvec(&node(&mut rng)).expect("it can be written");
+        let place = rng.index(Purpose::ProbeOrder, bytes.len());
+        bytes[place] ^= 1 << rng.index(Purpose::ProbeOrder, 8);
+        bytes.truncate(bytes.len() - rng.index(Purpose::ProbeOrder, 3));
+        let mut rest = &bytes[..];
+        let ours = take_nodes(&mut rest, 1);
+        match postcard::take_from_bytes::<NodeState>(&bytes) {
+            Ok((node, _)) if node.alive.node.as_bytes().is_empty() => assert_eq!(ours, Err(WireError::OutOfRange)),
+            Ok((node, behind)) => {
+                whole += 1;
+                assert_eq!((ours, rest), (Ok([node].into()), behind));
+            }
+            Err(error) => {
+                broken += 1;
+                let truncated = error == postcard::Error::DeserializeUnexpectedEnd;
+                let want = if truncated { WireError::Truncated } else { WireError::Malformed };
+                assert_eq!(ours, Err(want), "{bytes:02x?}");
+            }
+        }
+    }
+    assert!(whole > 1_000 && broken > 1_000, "{whole} can be read, {broken} cannot");
+}
+
+#[test]
+fn the_shortest_entries_are_not_shorter_than_what_room_is_made_for() {
+    let mut bytes = Vec::new();
+    let addr = GossipAddr::from_bytes(&[0; 4], 0).expect("4 bytes");
+    let alive = Alive {
+        node: Name::from("a"),
+        incarnation: Incarnation(0),
+        addr,
+        meta: Meta::default(),
+        versions: Versions::default(),
+    };
+    push_node(&NodeState { alive, state: SwimState::Alive }, &mut bytes);
+    assert_eq!(bytes.len(), NODE_BYTES_MIN);
+    bytes.clear();
+    push_status(&(Name::from("a"), LamportTime(0)), &mut bytes);
+    assert_eq!(bytes.len(), STATUS_BYTES_MIN);
+}
