@@ -32,24 +32,42 @@ pub enum Preference {
 /// Priority of an item: fewest transmits, then what the queue prefers. Ids are never used again (U-07).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Rank {
-    transmits: u32,
-    length: Reverse<u32>,
+    transmits: u16,
+    length: Reverse<u16>,
     age: u64,
 }
 
+/// Places for messages that an empty queue keeps.
+const PLACES_KEPT: usize = 32;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Item<K> {
+    rank: Rank,
     bytes: Box<[u8]>,
     subject: K,
-    waiter: Option<Waiter>,
+}
+
+const _: () = assert!(size_of::<Option<Item<u64>>>() <= 40, "a large cluster with much to say has thousands of them");
+
+/// A message that was chosen for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    rank: Rank,
+    place: u32,
 }
 
 /// A queue of encoded messages, each about one subject; a new one about a subject replaces the old one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Broadcasts<K: Ord> {
     preference: Preference,
-    items: BTreeMap<Rank, Item<K>>,
-    subjects: BTreeMap<K, Rank>,
+    /// The places of the messages, by priority. What moves when one is sent is this, and the messages stay.
+    order: BTreeMap<Rank, u32>,
+    items: Vec<Option<Item<K>>>,
+    /// Places without a message.
+    free: Vec<u32>,
+    subjects: BTreeMap<K, u32>,
+    /// Who waits for a message, by its place.
+    waiting: BTreeMap<u32, Waiter>,
     queued: u64,
     bound: usize,
     /// Waiters whose broadcast has been sent often enough, replaced or dropped.
@@ -59,7 +77,17 @@ pub struct Broadcasts<K: Ord> {
 impl<K: Ord + Clone> Broadcasts<K> {
     /// Makes an empty queue of at most `bound` items.
     pub const fn new(preference: Preference, bound: usize) -> Self {
-        Self { preference, items: BTreeMap::new(), subjects: BTreeMap::new(), queued: 0, bound, finished: Vec::new() }
+        Self {
+            preference,
+            order: BTreeMap::new(),
+            items: Vec::new(),
+            free: Vec::new(),
+            subjects: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            queued: 0,
+            bound,
+            finished: Vec::new(),
+        }
     }
 
     /// Queues a message; at the bound the item of the lowest priority goes. False if one had to.
@@ -70,13 +98,22 @@ impl<K: Ord + Clone> Broadcasts<K> {
             Preference::Longest => u64::MAX.saturating_sub(self.queued),
             Preference::Oldest => self.queued,
         };
-        let rank = Rank { transmits: 0, length: self.length(&bytes), age };
-        self.subjects.insert(subject.clone(), rank);
-        self.items.insert(rank, Item { bytes, subject, waiter });
-        let fits = self.items.len() <= self.bound;
-        if !fits && let Some((_, item)) = self.items.pop_last() {
-            self.subjects.remove(&item.subject);
-            self.finish(item);
+        let rank = Rank { transmits: 0, length: length(self.preference, &bytes), age };
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.items.push(None);
+            u32::try_from(self.items.len().saturating_sub(1)).unwrap_or(u32::MAX)
+        });
+        self.subjects.insert(subject.clone(), place);
+        self.order.insert(rank, place);
+        if let Some(free) = self.items.get_mut(place as usize) {
+            *free = Some(Item { rank, bytes, subject });
+        }
+        if let Some(waiter) = waiter {
+            self.waiting.insert(place, waiter);
+        }
+        let fits = self.order.len() <= self.bound;
+        if !fits && let Some((_, &last)) = self.order.last_key_value() {
+            self.remove(last);
         }
         fits
     }
@@ -90,16 +127,29 @@ impl<K: Ord + Clone> Broadcasts<K> {
 
     /// Removes the message about `subject`.
     pub fn invalidate(&mut self, subject: &K) {
-        if let Some(item) = self.subjects.remove(subject).and_then(|rank| self.items.remove(&rank)) {
-            self.finish(item);
+        if let Some(&place) = self.subjects.get(subject) {
+            self.remove(place);
         }
     }
 
     /// Removes the messages about every subject in `range`.
     pub fn invalidate_range(&mut self, range: impl core::ops::RangeBounds<K>) {
-        let subjects: Vec<K> = self.subjects.range(range).map(|(subject, _)| subject.clone()).collect();
-        for subject in &subjects {
-            self.invalidate(subject);
+        let places: Vec<u32> = self.subjects.range(range).map(|(_, &place)| place).collect();
+        for place in places {
+            self.remove(place);
+        }
+    }
+
+    /// Removes a message; who waits for it waits no longer.
+    fn remove(&mut self, place: u32) {
+        let Some(item) = self.items.get_mut(place as usize).and_then(Option::take) else { return };
+        self.free.push(place);
+        self.order.remove(&item.rank);
+        self.subjects.remove(&item.subject);
+        self.finished.extend(self.waiting.remove(&place));
+        // A burst that is over keeps no memory.
+        if self.order.is_empty() && self.items.len() > PLACES_KEPT {
+            (self.items, self.free) = (Vec::new(), Vec::new());
         }
     }
 
@@ -109,22 +159,23 @@ impl<K: Ord + Clone> Broadcasts<K> {
     }
 
     /// Chooses messages that fit into `room`, each costing `overhead` more than its length, best first; appends
-    /// their ranks to `picked` and skips those that stand there already. Returns the room that is left.
+    /// them to `picked` and skips those that stand there already. Returns the room that is left.
     ///
     /// Among the oldest the search for one that fits ends after [`limits::MISFITS_MAX`] that do not: where every message
     /// fits into an empty packet, the oldest one's turn comes.
-    pub fn pick(&self, mut room: usize, overhead: usize, picked: &mut Vec<Rank>) -> usize {
+    pub fn pick(&self, mut room: usize, overhead: usize, picked: &mut Vec<Pick>) -> usize {
         let before = picked.len();
         let mut misfits = 0_usize;
-        let mut items = self.items.range(..);
+        let mut order = self.order.range(..);
         while room > overhead
-            && let Some((&rank, item)) = items.next()
+            && let Some((&rank, &place)) = order.next()
         {
-            let cost = item.bytes.len().saturating_add(overhead);
+            let pick = Pick { rank, place };
+            let cost = self.bytes(pick).len().saturating_add(overhead);
             if cost <= room {
-                if !picked.iter().take(before).any(|&other| other == rank) {
+                if !picked.iter().take(before).any(|&other| other == pick) {
                     room = room.saturating_sub(cost);
-                    picked.push(rank);
+                    picked.push(pick);
                 }
                 continue;
             }
@@ -132,8 +183,8 @@ impl<K: Ord + Clone> Broadcasts<K> {
                 Preference::Longest => {
                     // Nothing longer than the room can follow in this tier: go to the first that may fit.
                     let fits = room.saturating_sub(overhead);
-                    let length = Reverse(u32::try_from(fits).unwrap_or(u32::MAX));
-                    items = self.items.range(Rank { transmits: rank.transmits, length, age: 0 }..);
+                    let length = Reverse(u16::try_from(fits).unwrap_or(u16::MAX));
+                    order = self.order.range(Rank { transmits: rank.transmits, length, age: 0 }..);
                 }
                 Preference::Oldest => {
                     misfits = misfits.saturating_add(1);
@@ -147,28 +198,24 @@ impl<K: Ord + Clone> Broadcasts<K> {
     }
 
     /// The bytes of a picked message.
-    pub fn bytes(&self, rank: Rank) -> &[u8] {
-        self.items.get(&rank).map_or(&[], |item| &item.bytes)
+    pub fn bytes(&self, pick: Pick) -> &[u8] {
+        self.items.get(pick.place as usize).and_then(Option::as_ref).map_or(&[], |item| &item.bytes)
     }
 
     /// Counts one transmission of each picked message; those that reach `limit` are finished.
-    pub fn sent(&mut self, picked: &[Rank], limit: u32) {
-        for rank in picked {
-            let Some(item) = self.items.remove(rank) else { continue };
+    pub fn sent(&mut self, picked: &[Pick], limit: u32) {
+        for &Pick { rank, place } in picked {
+            let item = self.items.get_mut(place as usize).and_then(Option::as_mut);
+            let Some(item) = item.filter(|item| item.rank == rank) else { continue };
             let transmits = rank.transmits.saturating_add(1);
-            if transmits >= limit {
-                self.subjects.remove(&item.subject);
-                self.finish(item);
+            if u32::from(transmits) >= limit {
+                self.remove(place);
             } else {
-                let rank = Rank { transmits, ..*rank };
-                self.subjects.insert(item.subject.clone(), rank);
-                self.items.insert(rank, item);
+                item.rank = Rank { transmits, ..rank };
+                self.order.remove(&rank);
+                self.order.insert(item.rank, place);
             }
         }
-    }
-
-    fn finish(&mut self, item: Item<K>) {
-        self.finished.extend(item.waiter);
     }
 
     /// Whether nobody waits for a broadcast that is over.
@@ -184,37 +231,37 @@ impl<K: Ord + Clone> Broadcasts<K> {
     /// Encodes every message anew: each keeps its transmissions and its age. One for which `encode` gives nothing is
     /// dropped; how many those are.
     pub fn recode(&mut self, mut encode: impl FnMut(&[u8]) -> Option<Box<[u8]>>) -> u64 {
-        let mut lost = 0_u64;
-        for (rank, mut item) in core::mem::take(&mut self.items) {
-            self.subjects.remove(&item.subject);
-            let Some(bytes) = encode(&item.bytes) else {
-                lost = lost.saturating_add(1);
-                self.finish(item);
-                continue;
-            };
-            item.bytes = bytes;
-            let rank = Rank { length: self.length(&item.bytes), ..rank };
-            self.subjects.insert(item.subject.clone(), rank);
-            self.items.insert(rank, item);
+        let mut lost = Vec::new();
+        for place in core::mem::take(&mut self.order).into_values() {
+            let Some(item) = self.items.get_mut(place as usize).and_then(Option::as_mut) else { continue };
+            if let Some(bytes) = encode(&item.bytes) {
+                item.rank = Rank { length: length(self.preference, &bytes), ..item.rank };
+                item.bytes = bytes;
+                self.order.insert(item.rank, place);
+            } else {
+                lost.push(place);
+            }
         }
-        lost
-    }
-
-    fn length(&self, bytes: &[u8]) -> Reverse<u32> {
-        match self.preference {
-            Preference::Longest => Reverse(u32::try_from(bytes.len()).unwrap_or(u32::MAX)),
-            Preference::Oldest => Reverse(0),
-        }
+        lost.iter().for_each(|&place| self.remove(place));
+        lost.len() as u64
     }
 
     /// How many messages wait.
     pub fn len(&self) -> usize {
-        self.items.len()
+        self.order.len()
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.order.is_empty()
+    }
+}
+
+/// What of a message's length counts for its rank.
+fn length(preference: Preference, bytes: &[u8]) -> Reverse<u16> {
+    match preference {
+        Preference::Longest => Reverse(u16::try_from(bytes.len()).unwrap_or(u16::MAX)),
+        Preference::Oldest => Reverse(0),
     }
 }
 
@@ -230,7 +277,7 @@ mod tests {
     fn fill<K: Ord + Clone>(queue: &mut Broadcasts<K>, room: usize, limit: u32) -> Vec<Vec<u8>> {
         let mut picked = Vec::new();
         queue.pick(room, 2, &mut picked);
-        let bytes = picked.iter().map(|&rank| queue.bytes(rank).to_vec()).collect();
+        let bytes = picked.iter().map(|&pick| queue.bytes(pick).to_vec()).collect();
         queue.sent(&picked, limit);
         bytes
     }
@@ -284,7 +331,7 @@ mod tests {
         }
         let mut picked = Vec::new();
         queue.pick(20, 2, &mut picked);
-        assert_eq!(picked.iter().map(|&rank| queue.bytes(rank).len()).collect::<Vec<_>>(), [10, 5]);
+        assert_eq!(picked.iter().map(|&pick| queue.bytes(pick).len()).collect::<Vec<_>>(), [10, 5]);
     }
 
     #[test]

@@ -5,12 +5,12 @@
 
 #![expect(clippy::float_arithmetic, reason = "Vivaldi is defined over reals")]
 
-use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use hashbrown::HashTable;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::log::GoDuration;
 use crate::rng::{Purpose, Rng};
@@ -139,7 +139,7 @@ pub struct Vivaldi {
     surprises: [f64; ADJUSTMENT_WINDOW],
     next_surprise: u8,
     resets: u64,
-    peers: BTreeMap<Slot, Box<Peer>>,
+    peers: Peers,
 }
 
 impl Default for Vivaldi {
@@ -152,7 +152,7 @@ impl Vivaldi {
     /// An engine that knows no peer and stands at `own`.
     pub const fn at(own: Coordinate) -> Self {
         let surprises = [0.0; ADJUSTMENT_WINDOW];
-        Self { own, surprises, next_surprise: 0, resets: 0, peers: BTreeMap::new() }
+        Self { own, surprises, next_surprise: 0, resets: 0, peers: Peers::new() }
     }
 
     /// The node's own coordinate.
@@ -167,12 +167,12 @@ impl Vivaldi {
 
     /// What the peer said last, in single precision; `None` before its first accepted answer.
     pub fn peer(&self, peer: Slot) -> Option<Coordinate> {
-        self.peers.get(&peer).map(|known| Coordinate::from_f32s(&known.coordinate))
+        self.peers.get(peer).map(|known| Coordinate::from_f32s(&known.coordinate))
     }
 
     /// Drops what is known of a peer.
     pub fn forget(&mut self, peer: Slot) {
-        self.peers.remove(&peer);
+        self.peers.remove(peer);
     }
 
     /// Learns from a direct answer of `peer`, which stands at `other` and took `rtt`.
@@ -190,7 +190,7 @@ impl Vivaldi {
         if rtt > RTT_MAX {
             return Err(Rejected::RoundTrip(rtt));
         }
-        let known = self.peers.entry(peer).or_default();
+        let known = self.peers.get_or_insert(peer);
         known.coordinate = other.to_f32s();
         let rtt = seconds(known.filter(rtt));
 
@@ -275,6 +275,74 @@ impl fmt::Display for Rejected {
 }
 
 impl core::error::Error for Rejected {}
+
+/// What is kept of the peers, each in a cache line of its own. The order of the table is nobody's to see.
+#[derive(Clone, Debug)]
+struct Peers(HashTable<Known>);
+
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Known {
+    slot: Slot,
+    peer: Peer,
+}
+
+const _: () = assert!(size_of::<Known>() == 64, "what is known of a peer fits into a cache line");
+
+impl Peers {
+    const fn new() -> Self {
+        Self(HashTable::new())
+    }
+
+    fn get(&self, slot: Slot) -> Option<&Peer> {
+        self.0.find(spread(slot), |known| known.slot == slot).map(|known| &known.peer)
+    }
+
+    fn get_or_insert(&mut self, slot: Slot) -> &mut Peer {
+        let entry = self.0.entry(spread(slot), |known| known.slot == slot, |known| spread(known.slot));
+        &mut entry.or_insert_with(|| Known { slot, peer: Peer::default() }).into_mut().peer
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        if let Ok(entry) = self.0.find_entry(spread(slot), |known| known.slot == slot) {
+            entry.remove();
+        }
+    }
+
+    fn sorted(&self) -> Vec<(Slot, &Peer)> {
+        let mut peers: Vec<_> = self.0.iter().map(|known| (known.slot, &known.peer)).collect();
+        peers.sort_unstable_by_key(|(slot, _)| *slot);
+        peers
+    }
+}
+
+impl PartialEq for Peers {
+    fn eq(&self, other: &Self) -> bool {
+        self.sorted() == other.sorted()
+    }
+}
+
+impl Serialize for Peers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.sorted().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Peers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut peers = Self::new();
+        for (slot, peer) in Vec::<(Slot, Peer)>::deserialize(deserializer)? {
+            *peers.get_or_insert(slot) = peer;
+        }
+        Ok(peers)
+    }
+}
+
+/// A hash of a slot. Slots are numbered by us: nobody can choose them so that they meet.
+const fn spread(slot: Slot) -> u64 {
+    let mixed = (slot.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 32)
+}
 
 /// What is kept of one peer; 60 bytes, because there is one per member.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

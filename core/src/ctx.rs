@@ -245,9 +245,10 @@ impl Ctx<'_> {
 
     /// Queues a membership broadcast about `rumour`.
     pub(crate) fn broadcast(&mut self, rumour: Rumour, message: &Message, waiter: Option<Waiter>) {
-        match rumour.kind {
-            RumourKind::State => self.queues.swim.invalidate_range(Rumour::all(rumour.slot)),
-            RumourKind::Suspicion(_) => self.queues.swim.invalidate(&Rumour::state(rumour.slot)),
+        if rumour.kind == RumourKind::STATE {
+            self.queues.swim.invalidate_range(Rumour::all(rumour.slot));
+        } else {
+            self.queues.swim.invalidate(&Rumour::state(rumour.slot));
         }
         self.push(rumour, message, waiter);
     }

@@ -1,7 +1,7 @@
 //! What stays the same between two alive messages of a member, kept once per process.
 
 use alloc::sync::Arc;
-use core::hash::BuildHasher;
+use core::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use crate::map::HashKey;
 use crate::types::{GossipAddr, Meta, Name, Versions};
 
 /// The immutable part of a member.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Its name.
     pub name: Name,
@@ -20,6 +20,14 @@ pub struct Identity {
     pub meta: Meta,
     /// Its version bytes.
     pub versions: Versions,
+}
+
+impl Hash for Identity {
+    /// Name and metadata: two identities of one member differ in its metadata, if at all.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.meta.hash(state);
+    }
 }
 
 /// Shares equal identities. An agent has one of its own, a simulator gives all its nodes one; outputs are the same.

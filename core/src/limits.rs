@@ -22,6 +22,9 @@ pub const EXPANSION_STEP: usize = 4_096;
 pub const STREAM_EXPANDED_MAX: usize = 40 << 20;
 /// Bytes from which on a datagram is tried to be compressed: less has too little that repeats.
 pub const COMPRESS_BYTES_MIN: usize = 160;
+/// Bytes from which on a stream is compressed: a shorter one arrives in two round trips either way, and LZW's tables take
+/// more room than it has.
+pub const COMPRESS_STREAM_BYTES_MIN: usize = 32 << 10;
 /// Messages in one datagram (gossip-wire.md 1.5).
 pub const PARTS_MAX: usize = 255;
 /// Bytes of a member's metadata that we send (gossip-wire.md 4.9).

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::command::{JoinError, JoinErrors};
 use crate::event::QueryKey;
 use crate::snapshot::Notice;
-use crate::types::{GoList, GossipAddr, JoinTarget, Name, NameError};
+use crate::types::{GoList, GossipAddr, JoinTarget, Name, NameError, socket_addr};
 use crate::wire::{Encoding, WireError};
 
 /// How much a line matters.
@@ -58,7 +58,7 @@ impl fmt::Display for Level {
 }
 
 /// One fact for the log (texts: cli.md 3 and 8).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Log {
     /// A member came.
     MemberJoin(Name, GossipAddr),
@@ -98,15 +98,15 @@ pub enum Log {
     /// Another node claims our own name.
     OwnNameConflict(GossipAddr, bool),
     /// A push/pull begins.
-    PushPullStart(Name, SocketAddr),
+    PushPullStart(Name, #[serde(serialize_with = "socket_addr::serialize")] SocketAddr),
     /// A push/pull did not work.
-    PushPullFailed(SocketAddr, String),
+    PushPullFailed(#[serde(serialize_with = "socket_addr::serialize")] SocketAddr, String),
     /// A stream was accepted.
-    StreamFrom(SocketAddr),
+    StreamFrom(#[serde(serialize_with = "socket_addr::serialize")] SocketAddr),
     /// Something that came in could not be used.
-    Rejected(SocketAddr, WireError),
+    Rejected(#[serde(serialize_with = "socket_addr::serialize")] SocketAddr, WireError),
     /// What came on a stream could not be used.
-    StreamRejected(SocketAddr, WireError),
+    StreamRejected(#[serde(serialize_with = "socket_addr::serialize")] SocketAddr, WireError),
     /// Packets from outside were dropped since the last such line.
     RejectedMore(u64),
     /// A member was ignored because of its name.
@@ -156,11 +156,11 @@ pub enum Log {
     /// There was more to say about the snapshot file.
     SnapshotMore(u64),
     /// A peer of the snapshot is contacted.
-    SnapshotPeer(Name, SocketAddr),
+    SnapshotPeer(Name, #[serde(serialize_with = "socket_addr::serialize")] SocketAddr),
     /// A peer of the snapshot answered.
-    SnapshotRejoined(Name, SocketAddr),
+    SnapshotRejoined(Name, #[serde(serialize_with = "socket_addr::serialize")] SocketAddr),
     /// A peer of the snapshot did not answer, with the reason.
-    SnapshotPeerFailed(Name, SocketAddr, String),
+    SnapshotPeerFailed(Name, #[serde(serialize_with = "socket_addr::serialize")] SocketAddr, String),
     /// No peer of the snapshot answered; after that time they are tried again.
     SnapshotRejoinFailed(Option<Duration>),
     /// The snapshot cannot be written, with the reason.
@@ -184,9 +184,9 @@ pub enum Log {
     /// A retry-join will not be repeated.
     RetryJoinExhausted,
     /// A failed member is contacted again.
-    Reconnect(Name, SocketAddr),
+    Reconnect(Name, #[serde(serialize_with = "socket_addr::serialize")] SocketAddr),
     /// A failed member did not answer.
-    ReconnectFailed(SocketAddr, String),
+    ReconnectFailed(#[serde(serialize_with = "socket_addr::serialize")] SocketAddr, String),
     /// The dice said not to reconnect now.
     ReconnectThrottled,
     /// A member that is leaving still answers and counts as alive again.

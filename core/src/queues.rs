@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::broadcasts::{Broadcasts, Preference, Rank, Waiter};
+use crate::broadcasts::{Broadcasts, Pick, Preference, Waiter};
 use crate::limits;
 use crate::time::Time;
 use crate::types::{Name, Slot};
@@ -21,23 +21,30 @@ pub(crate) struct Rumour {
     pub(crate) kind: RumourKind,
 }
 
-/// Which word about a member: its latest state, or a suspicion by one accuser (U-11).
+/// Which word about a member, in one number because there may be thousands: its latest state is 0, a suspicion by somebody
+/// unknown is 1, one by the accuser in a slot (U-11) its number and 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum RumourKind {
-    State,
-    /// By the accuser in this slot; `None`: by somebody unknown.
-    Suspicion(Option<Slot>),
+pub(crate) struct RumourKind(u32);
+
+const _: () = assert!(limits::MEMBERS_MAX < u32::MAX as usize - 2, "every accuser has a number");
+
+impl RumourKind {
+    pub(crate) const STATE: Self = Self(0);
+
+    /// A suspicion by the accuser in this slot; `None`: by somebody unknown.
+    pub(crate) fn suspicion(accuser: Option<Slot>) -> Self {
+        Self(accuser.map_or(1, |slot| slot.0.saturating_add(2)))
+    }
 }
 
 impl Rumour {
     pub(crate) const fn state(slot: Slot) -> Self {
-        Self { slot, kind: RumourKind::State }
+        Self { slot, kind: RumourKind::STATE }
     }
 
     /// Everything about the member in `slot`.
     pub(crate) const fn all(slot: Slot) -> core::ops::RangeInclusive<Self> {
-        let last = Self { slot, kind: RumourKind::Suspicion(Some(Slot(u32::MAX))) };
-        Self::state(slot)..=last
+        Self::state(slot)..=Self { slot, kind: RumourKind(u32::MAX) }
     }
 }
 
@@ -104,10 +111,10 @@ pub(crate) struct Scratch {
 /// What goes into a packet, by queue.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Picked {
-    pub(crate) swim: Vec<Rank>,
-    pub(crate) intents: Vec<Rank>,
-    pub(crate) queries: Vec<Rank>,
-    pub(crate) events: Vec<Rank>,
+    pub(crate) swim: Vec<Pick>,
+    pub(crate) intents: Vec<Pick>,
+    pub(crate) queries: Vec<Pick>,
+    pub(crate) events: Vec<Pick>,
 }
 
 impl Picked {
@@ -204,10 +211,10 @@ impl Queues {
     /// The bytes of what was picked.
     pub(crate) fn picked(&self) -> impl Iterator<Item = &[u8]> + Clone {
         let Self { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = self;
-        (picked.swim.iter().map(|&rank| swim.bytes(rank)))
-            .chain(picked.intents.iter().map(|&rank| intents.bytes(rank)))
-            .chain(picked.queries.iter().map(|&rank| queries.bytes(rank)))
-            .chain(picked.events.iter().map(|&rank| events.bytes(rank)))
+        (picked.swim.iter().map(|&pick| swim.bytes(pick)))
+            .chain(picked.intents.iter().map(|&pick| intents.bytes(pick)))
+            .chain(picked.queries.iter().map(|&pick| queries.bytes(pick)))
+            .chain(picked.events.iter().map(|&pick| events.bytes(pick)))
     }
 
     /// Counts a transmission of each message that was picked; those that reach `limit` are finished.

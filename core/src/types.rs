@@ -125,19 +125,20 @@ macro_rules! like_bytes {
 
         impl Hash for $name {
             fn hash<H: Hasher>(&self, state: &mut H) {
-                self.as_bytes().hash(state);
+                // Without the length, which only tells keys of several parts apart.
+                state.write(self.as_bytes());
             }
         }
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                self.as_bytes().serialize(serializer)
+                serializer.serialize_bytes(self.as_bytes())
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                Box::<[u8]>::deserialize(deserializer).map(Self::new)
+                <&[u8]>::deserialize(deserializer).map(Self::new)
             }
         }
     };

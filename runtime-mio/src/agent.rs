@@ -87,6 +87,10 @@ pub struct Agent {
     start_join: Vec<JoinTarget>,
     pub(crate) replay: bool,
     pub(crate) stage: Stage,
+    /// Whether anything has happened since the last look around but datagrams that came and went.
+    pub(crate) stirred: bool,
+    /// When to look around although nothing has happened.
+    look_at: Time,
     /// Whether a leave is under way or done.
     pub(crate) leave_asked: bool,
 }
@@ -208,6 +212,8 @@ impl Agent {
             start_join: options.start_join,
             replay: options.replay,
             stage: Stage::Starting,
+            stirred: true,
+            look_at: now,
             leave_asked: false,
             clock,
             poll,
@@ -298,6 +304,18 @@ impl Agent {
         for answer in self.network.flush(self.poll.registry(), &mut self.journal) {
             self.feed(now, answer.into_stimulus());
         }
+        self.mind_entropy(now);
+        // Most turns of an idle agent are one packet, and what they do not touch need not come into the processor's caches.
+        if self.stirred || self.look_at <= now || self.telemetry.is_due(now) {
+            self.stirred = false;
+            self.look_around(now)?;
+            self.look_at = self.next_look(now);
+        }
+        Ok(())
+    }
+
+    /// Everything that a datagram has nothing to do with.
+    fn look_around(&mut self, now: Time) -> Result<(), Exit> {
         self.network.log_accept_error(&mut self.journal);
         while let Some((id, result)) = self.resolver.take() {
             self.feed(now, Stimulus::Resolved { id, result });
@@ -307,7 +325,6 @@ impl Agent {
         }
         self.take_discovered();
         self.network.expire(now);
-        self.mind_entropy(now);
         self.take_signals(now);
         while let Ok(control) = self.control.try_recv() {
             match control {
@@ -331,28 +348,33 @@ impl Agent {
         if self.network.is_ready() {
             return Some(Duration::ZERO);
         }
+        let core = self.node.next_deadline().map(|deadline| deadline.at);
+        core.into_iter().chain([self.look_at, self.entropy_at]).min().map(|at| at.since(now))
+    }
+
+    /// When to look around next if nothing happens.
+    fn next_look(&self, now: Time) -> Time {
         let leave = match self.stage {
             Stage::Leaving(until) => Some(until),
             Stage::Starting | Stage::Running | Stage::Stopping { .. } => None,
         };
-        let core = self.node.next_deadline().map(|deadline| deadline.at);
-        let own = [
+        let deadlines = [
             leave,
-            core,
             self.network.deadline(now),
             self.rpc.deadline(now),
             self.handlers.deadline(now),
-            Some(self.entropy_at),
             self.telemetry.deadline(),
         ];
-        own.into_iter().flatten().min().map(|at| at.since(now))
+        deadlines.into_iter().flatten().min().unwrap_or(self.entropy_at)
     }
 
     /// Remembers what the system says is ready.
     pub(crate) fn note(&mut self, readiness: &Readiness) {
         let readable = readiness.is_readable() || readiness.is_read_closed() || readiness.is_error();
         let writable = readiness.is_writable() || readiness.is_write_closed() || readiness.is_error();
-        match Source::of(readiness.token()) {
+        let source = Source::of(readiness.token());
+        self.stirred |= !matches!(source, Some(Source::Udp));
+        match source {
             Some(Source::Udp | Source::Listener | Source::Stream(_)) => {
                 self.network.note(readiness.token(), readable, writable);
             }

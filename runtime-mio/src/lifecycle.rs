@@ -88,6 +88,7 @@ impl Agent {
 
     /// Writes what was measured. The log says if that fails; the agent is worth more than its numbers.
     fn dump_measurements(&mut self, now: Time) {
+        self.telemetry.ask_system(now);
         let text = self.telemetry.dump(now);
         let written = self.dump.write_all(text.as_bytes()).and_then(|()| self.dump.flush());
         if let Err(error) = written {

@@ -49,6 +49,7 @@ impl Agent {
     /// Does what the core wants done.
     pub(crate) fn perform(&mut self, output: Output) {
         self.measure_output(&output);
+        self.stirred |= !matches!(output, Output::Datagram { .. });
         let answer = match output {
             Output::Datagram { activity, to, bytes } => self.network.send(self.poll.registry(), activity, to, bytes),
             Output::Stream { activity: _, id, action } => {

@@ -179,6 +179,12 @@ impl Telemetry {
         self.sinks.is_some().then_some(self.flush_at)
     }
 
+    /// Whether there is something to read or to feed.
+    pub(crate) fn is_due(&self, now: Time) -> bool {
+        let begins = now >= self.interval_ends || self.intervals.back().is_none_or(|interval| !interval.is_begun);
+        begins || self.deadline().is_some_and(|at| at <= now)
+    }
+
     /// Reads what can only be read now and then, at the begin of an interval and before the sinks are fed; feeds them.
     pub(crate) fn mind(&mut self, now: Time, node: &Node) {
         let begins = !mem::replace(&mut self.interval(now).is_begun, true);
@@ -186,8 +192,10 @@ impl Telemetry {
         if !begins && !feeds {
             return;
         }
-        for (name, value) in process::gauges() {
-            self.gauge(now, name, value);
+        if self.sinks.is_some() {
+            for (name, value) in process::gauges() {
+                self.gauge(now, name, value);
+            }
         }
         let stats = node.stats();
         self.gauge(now, "memberlist.health.score", f64::from(stats.health_score));
@@ -204,6 +212,16 @@ impl Telemetry {
             self.flush_at = now + FLUSH_INTERVAL;
             self.tell_udp();
             self.sinks.iter_mut().for_each(Sinks::flush);
+        }
+    }
+
+    /// Asks the system about the process, before a dump: that takes longer than many packets take, so without a sink it is
+    /// not asked in every interval but once, for the last one that is finished.
+    pub(crate) fn ask_system(&mut self, now: Time) {
+        let current = self.interval(now).start;
+        let finished = self.intervals.iter_mut().rev().find(|interval| interval.start < current);
+        if let Some(last) = finished.filter(|_| self.sinks.is_none()) {
+            last.gauges.extend(process::gauges().map(|(name, value)| (Cow::Borrowed(name), value)));
         }
     }
 

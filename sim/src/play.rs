@@ -19,6 +19,8 @@ use crate::world::World;
 pub struct Outcome {
     /// The seed that was played.
     pub seed: u64,
+    /// How often.
+    pub plays: u8,
     /// The hash over every output of every node.
     pub digest: Digest,
     /// What happened.
@@ -106,20 +108,24 @@ pub fn play_twice(scenario: &Scenario, seed: u64, progress: &dyn Fn(u8, u64)) ->
     compare(scenario, [seed; 2], None, progress)
 }
 
-/// The same, and `history` takes in what the first play shows; it keeps it when the core panics.
+/// Plays `scenario` as often as it says, and `history` takes in what the first play shows; it keeps it when the core panics.
 pub fn play_recorded(
     scenario: &Scenario,
     seed: u64,
     history: Option<&mut History>,
     progress: &dyn Fn(u8, u64),
 ) -> Outcome {
+    if scenario.plays == 1 {
+        let world = play(scenario, seed, Purpose::RestoreFirst, None, history, &|now| progress(0, now));
+        return outcome(scenario, seed, 1, &world);
+    }
     compare(scenario, [seed; 2], history, progress)
 }
 
 /// Plays `scenario` once with `seed`: half of the time, and nothing is known of whether a second play would come to the
 /// same.
 pub fn play_once(scenario: &Scenario, seed: u64) -> Outcome {
-    outcome(scenario, seed, &play(scenario, seed, Purpose::RestoreFirst, None, None, &|_| {}))
+    outcome(scenario, seed, 1, &play(scenario, seed, Purpose::RestoreFirst, None, None, &|_| {}))
 }
 
 /// Plays `scenario` once or twice; `None`: the core panicked. A panic leaves nothing behind that anybody would use again.
@@ -131,7 +137,7 @@ pub fn play_caught(scenario: &Scenario, seed: u64, twice: bool) -> Option<Outcom
 fn compare(scenario: &Scenario, seeds: [u64; 2], history: Option<&mut History>, progress: &dyn Fn(u8, u64)) -> Outcome {
     let first = play(scenario, seeds[0], Purpose::RestoreFirst, None, history, &|now| progress(0, now));
     let second = play(scenario, seeds[1], Purpose::RestoreSecond, None, None, &|now| progress(1, now));
-    let mut outcome = outcome(scenario, seeds[0], &first);
+    let mut outcome = outcome(scenario, seeds[0], 2, &first);
     if first.trace.digest() != second.trace.digest() {
         let from = first.trace.parting(&second.trace);
         let window = Some((from.0, from.0.saturating_add(1_000_000_001)));
@@ -155,13 +161,15 @@ fn play<'a>(
     let mut world = World::new(scenario, seed, restores, window);
     world.history = history;
     world.play(tick);
+    world.retire();
     world
 }
 
-fn outcome(scenario: &Scenario, seed: u64, world: &World<'_>) -> Outcome {
+fn outcome(scenario: &Scenario, seed: u64, plays: u8, world: &World<'_>) -> Outcome {
     let as_expected = world.broken.is_none() && world.judge.unmet.is_empty();
     Outcome {
         seed,
+        plays,
         digest: world.trace.digest(),
         timeline: world.timeline.clone(),
         faults: world.faults.clone(),

@@ -98,7 +98,7 @@ impl World<'_> {
 
     /// From time to time a node is replaced by its own checkpoint.
     pub(crate) fn restore_if_due(&mut self, host: HostId) {
-        if self.now < self.hosts[host.index()].restore_at || self.meter.is_some() {
+        if self.now < self.hosts[host.index()].restore_at || self.meter.is_some() || !self.is_watched(host) {
             return;
         }
         let mean = self.restore_mean();

@@ -161,7 +161,8 @@ pub(crate) fn verdict(outcome: &Outcome) -> String {
     let plural = if all == 1 { "" } else { "s" };
     match &outcome.verdict {
         Verdict::AsExpected => {
-            format!("ok        {all} expectation{plural} met, every rule held, played twice")
+            let plays = if outcome.plays == 1 { "once" } else { "twice" };
+            format!("ok        {all} expectation{plural} met, every rule held, played {plays}")
         }
         Verdict::Failed if outcome.broken.is_some() => "FAILED    a rule of the protocol is broken".to_owned(),
         Verdict::Failed => format!("FAILED    {} of {all} expectation{plural} not met", outcome.unmet.len()),

@@ -186,6 +186,16 @@ impl<'a> World<'a> {
         self.look_at_all();
     }
 
+    /// The play is over: what is only needed to go on is dropped, so that two plays need the room of one.
+    pub(crate) fn retire(&mut self) {
+        for host in &mut self.hosts {
+            host.stop(Down::Process);
+        }
+        self.queue = Queue::default();
+        self.streams = Streams::default();
+        self.checkers = Checkers::new(&[]);
+    }
+
     pub(crate) fn run_until(&mut self, end: u64) {
         while self.broken.is_none() {
             let Some(next) = self.queue.pop_until(end) else { break };

@@ -1,41 +1,46 @@
 //! A 128-bit keyed hash over outputs: two lives that put out the same have the same.
 
-use core::fmt::{self, Write as _};
+use alloc::vec::Vec;
+use core::fmt;
 use core::hash::Hasher as _;
 use core::net::{IpAddr, SocketAddr};
 
+use serde::Serialize;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::io::{Output, StreamAction};
 
 /// Hashes outputs as they come.
 #[derive(Clone)]
-pub struct OutputHash(SipHasher13);
+pub struct OutputHash {
+    hasher: SipHasher13,
+    scratch: Vec<u8>,
+}
 
 impl OutputHash {
     /// A hash that depends on `key`.
     pub fn new(key: (u64, u64)) -> Self {
-        Self(SipHasher13::new_with_keys(key.0, key.1))
+        Self { hasher: SipHasher13::new_with_keys(key.0, key.1), scratch: Vec::new() }
     }
 
     /// The hash so far.
     pub fn digest(&self) -> u128 {
-        self.0.finish128().as_u128()
+        self.hasher.finish128().as_u128()
     }
 
     /// Half of it.
     pub fn short(&self) -> u64 {
-        self.0.finish128().h1
+        self.hasher.finish128().h1
     }
 
     /// Takes in a number.
     pub fn number(&mut self, number: u64) {
-        self.0.write(&number.to_le_bytes());
+        self.hasher.write(&number.to_le_bytes());
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
-        self.0.write(bytes);
+        self.hasher.write(bytes);
     }
 
     fn addr(&mut self, addr: SocketAddr) {
@@ -50,7 +55,18 @@ impl OutputHash {
         }
     }
 
-    /// Takes in an output. Rare ones are hashed as `Debug` shows them: no field can be forgotten.
+    /// What has no bytes of its own is hashed as postcard writes it: no field can be forgotten.
+    fn value(&mut self, value: &impl Serialize) {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.clear();
+        let scratch = postcard::to_extend(value, scratch);
+        debug_assert!(scratch.is_ok(), "all lengths are known");
+        self.scratch = scratch.unwrap_or_default();
+        self.number(self.scratch.len() as u64);
+        self.hasher.write(&self.scratch);
+    }
+
+    /// Takes in an output.
     pub fn output(&mut self, output: &Output) {
         match output {
             Output::Datagram { activity, to, bytes } => {
@@ -68,30 +84,22 @@ impl OutputHash {
                     StreamAction::Abort => self.number(2),
                 }
             }
-            Output::Resolve { .. }
-            | Output::Event(_)
-            | Output::Reply { .. }
-            | Output::Persist { .. }
-            | Output::Log(_) => {
-                self.number(0x200);
-                let written = write!(Words(&mut self.0), "{output:?}");
-                debug_assert!(written.is_ok(), "hashing cannot fail");
-            }
+            Output::Resolve { id, host } => self.tagged(0x200, &(id, host)),
+            Output::Event(event) => self.tagged(0x201, event),
+            Output::Reply { id, reply } => self.tagged(0x202, &(id, reply)),
+            Output::Persist { id, record } => self.tagged(0x203, &(id, record)),
+            Output::Log(log) => self.tagged(0x204, log),
         }
+    }
+
+    fn tagged(&mut self, tag: u64, value: &impl Serialize) {
+        self.number(tag);
+        self.value(value);
     }
 }
 
 impl fmt::Debug for OutputHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OutputHash({:032x})", self.digest())
-    }
-}
-
-struct Words<'a>(&'a mut SipHasher13);
-
-impl fmt::Write for Words<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.write(text.as_bytes());
-        Ok(())
     }
 }

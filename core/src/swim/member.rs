@@ -20,8 +20,10 @@ use crate::time::Time;
 use crate::types::{Incarnation, Name, Slot};
 use crate::wire::SwimState;
 
-/// What is known of one member by either layer.
+/// What is known of one member by either layer. Each entry is one cache line: in a large cluster reaching it is what a
+/// word about the member costs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[repr(align(64))]
 pub struct Member {
     /// What its last accepted alive message said; changed by [`Table::set_identity`].
     pub identity: Arc<Identity>,
@@ -47,9 +49,11 @@ pub struct Member {
     native: bool,
     /// Whether its metadata shows so.
     signed: bool,
+    /// Whether it is suspected by so many that another word to that effect changes nothing.
+    pub enough_accusers: bool,
 }
 
-const _: () = assert!(size_of::<Option<Member>>() <= 64, "a member entry must stay small");
+const _: () = assert!(size_of::<Option<Member>>() == 64, "a member entry must stay small");
 
 impl Member {
     /// What the failure detector believes; `None`: forgotten.
@@ -99,7 +103,7 @@ pub struct Table {
     key: HashKey,
     #[serde(skip)]
     index: HashTable<Slot>,
-    /// Chunks of equal length, so that growing never copies an entry.
+    /// Chunks of equal room, so that growing never copies an entry; all but the last are full.
     chunks: Vec<Vec<Option<Member>>>,
     free: BTreeSet<Slot>,
     /// Alive and suspect members, the node itself included, dense.
@@ -134,7 +138,7 @@ impl Default for Bounds {
     }
 }
 
-const CHUNK: usize = 64;
+const CHUNK: usize = 1024;
 
 impl Table {
     /// Makes a table of at most `bounds` that holds `me` alone, known to nobody yet.
@@ -281,9 +285,18 @@ impl Table {
         members
     }
 
+    /// Makes room for so many members more.
+    pub fn reserve(&mut self, more: usize) {
+        let more = more.min(self.bounds.members);
+        let (key, chunks) = (self.key, &self.chunks);
+        self.index.reserve(more, |&slot| hash_of(key, chunks, slot));
+        self.live.reserve_exact(more);
+        self.probe_order.reserve_exact(more);
+    }
+
     /// Adds a forgotten entry for a new name; `None` if the table is full.
     pub fn insert(&mut self, identity: Arc<Identity>, now: Time) -> Option<Slot> {
-        let held = self.chunks.len().saturating_mul(CHUNK).saturating_sub(self.free.len());
+        let held = self.index.len();
         if held >= self.bounds.members && !self.evict() {
             return None;
         }
@@ -291,7 +304,7 @@ impl Table {
     }
 
     fn place(&mut self, identity: Arc<Identity>, now: Time) -> Slot {
-        let slot = self.free.pop_first().unwrap_or_else(|| self.grow());
+        let slot = self.free.pop_first();
         let hash = self.key.hash_one(&identity.name);
         let native = shows_native(&identity.meta);
         let member = Member {
@@ -307,24 +320,32 @@ impl Table {
             last_event: None,
             native,
             signed: native,
+            enough_accusers: false,
         };
-        let (chunk, offset) = position(slot);
-        if let Some(place) = self.chunks.get_mut(chunk).and_then(|chunk| chunk.get_mut(offset)) {
-            *place = Some(member);
-        }
+        let slot = match slot.map(|slot| (slot, position(slot))) {
+            Some((slot, (chunk, offset))) => {
+                if let Some(place) = self.chunks.get_mut(chunk).and_then(|chunk| chunk.get_mut(offset)) {
+                    *place = Some(member);
+                }
+                slot
+            }
+            None => self.append(member),
+        };
         let (key, chunks) = (self.key, &self.chunks);
         self.index.insert_unique(hash, slot, |&slot| hash_of(key, chunks, slot));
         slot
     }
 
-    /// Adds a chunk and returns its first slot; the others become free.
-    fn grow(&mut self) -> Slot {
-        let first = u32::try_from(self.chunks.len().saturating_mul(CHUNK)).unwrap_or(u32::MAX);
-        let mut chunk = Vec::with_capacity(CHUNK);
-        chunk.resize_with(CHUNK, || None);
-        self.chunks.push(chunk);
-        self.free.extend((1..CHUNK as u32).map(|offset| Slot(first.saturating_add(offset))));
-        Slot(first)
+    /// Puts an entry behind all others. The room of a chunk is taken at once, and touched as it fills.
+    fn append(&mut self, member: Member) -> Slot {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
+        }
+        let before = self.chunks.len().saturating_sub(1).saturating_mul(CHUNK);
+        let Some(chunk) = self.chunks.last_mut() else { return Slot(0) };
+        let number = before.saturating_add(chunk.len());
+        chunk.push(Some(member));
+        Slot(u32::try_from(number).unwrap_or(u32::MAX))
     }
 
     /// Changes what the failure detector believes of `slot`; keeps the lists in step.
@@ -626,9 +647,9 @@ mod tests {
         table
     }
 
-    /// Bytes of the entries, and of the lists and the index, with the room in which they may still grow.
+    /// Bytes of the entries, and of the lists and the index with the room in which they may still grow.
     fn bytes(table: &Table) -> (usize, usize) {
-        let entries = table.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Option<Member>>()).sum();
+        let entries = table.chunks.iter().map(|chunk| chunk.len() * size_of::<Option<Member>>()).sum();
         let slots = table.live.capacity() + table.dead.capacity() + table.probe_order.capacity();
         (entries, slots * size_of::<Slot>() + table.index.allocation_size())
     }
@@ -639,7 +660,7 @@ mod tests {
         for count in [1_026, 1_793, 2_050, 3_585, 4_098, 7_169, 8_194, 10_000] {
             let table = table(count);
             let (entries, lists) = bytes(&table);
-            assert!(entries <= 64 * (count + CHUNK), "{count} members: {entries} bytes of entries");
+            assert!(entries <= 64 * count, "{count} members: {entries} bytes of entries");
             assert!(lists <= 32 * count, "{count} members: {lists} bytes of lists");
         }
     }

@@ -1,5 +1,6 @@
 //! SWIM with Lifeguard: who is there, who has failed, and how the word gets around (protocol.md 1).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -44,7 +45,8 @@ pub(crate) struct Swim {
     seq: SeqNo,
     probe: Probe,
     relays: BTreeMap<SeqNo, Relay>,
-    suspicions: BTreeMap<Slot, Suspicion>,
+    /// Boxed, so that a word about one of many touches little memory.
+    suspicions: BTreeMap<Slot, Box<Suspicion>>,
     streams: Streams,
     /// Time until the first periodic push/pull of a small cluster, on top of its interval, in nanoseconds.
     stagger: u64,
@@ -239,7 +241,14 @@ impl Swim {
         for (slot, member) in ctx_table.entries() {
             let suspect = member.state() == Some(SwimState::Suspect);
             let timer = timers.deadline(TimerKind::Suspicion(slot)).is_some();
-            if suspect != timer || suspect != self.suspicions.contains_key(&slot) {
+            let suspicion = self.suspicions.get(&slot);
+            if suspicion.is_some_and(|suspicion| suspicion.is_confirmed() != member.enough_accusers) {
+                return Err(alloc::format!(
+                    "{}: the accusers of its entry are not those of its suspicion",
+                    member.name()
+                ));
+            }
+            if suspect != timer || suspect != suspicion.is_some() {
                 return Err(alloc::format!("{}: suspect {suspect}, suspicion timer {timer}", member.name()));
             }
         }

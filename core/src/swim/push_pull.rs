@@ -124,6 +124,9 @@ impl Swim {
         let accuser = speaker.map_or_else(|| ctx.config.name.clone(), |peer| peer.node.clone());
         let alone = !ctx.table.has_live_others() && !self.streams.exchanges();
         let news = if alone { News::ToUsAlone } else { News::ToOthers };
+        if alone {
+            ctx.table.reserve(nodes.len());
+        }
         let mut any = false;
         for NodeState { mut alive, state } in nodes {
             if state == SwimState::Alive && !versions.accepts(alive.versions) {

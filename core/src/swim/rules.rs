@@ -1,5 +1,6 @@
 //! The transition table: what alive, suspect and dead messages do (protocol.md 1.7 as changed by 3.2).
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use crate::broadcasts::Waiter;
@@ -192,7 +193,7 @@ impl Swim {
             return;
         }
         let accused = Accused { node: member.name().clone(), incarnation: member.incarnation, from };
-        let rumour = Rumour { slot, kind: RumourKind::Suspicion(Some(ctx.table.me())) };
+        let rumour = Rumour { slot, kind: RumourKind::suspicion(Some(ctx.table.me())) };
         if !ctx.queues.swim.contains(&rumour) {
             ctx.push(rumour, &Message::Suspect(accused), None);
         }
@@ -206,6 +207,7 @@ impl Swim {
             SwimState::Alive | SwimState::Suspect if slot == ctx.table.me() => {
                 self.refute(ctx, accused.incarnation, Accusation::Suspect, accused.from);
             }
+            SwimState::Suspect if ctx.table.find(slot).is_some_and(|member| member.enough_accusers) => (),
             SwimState::Suspect => self.confirm(ctx, slot, &accused, source),
             SwimState::Alive => self.suspect(ctx, slot, accused),
         }
@@ -217,8 +219,10 @@ impl Swim {
         }
         let Some(suspicion) = self.suspicions.get_mut(&slot) else { return };
         if suspicion.confirm(&accused.from) {
-            let deadline = suspicion.deadline();
-            ctx.arm(TimerKind::Suspicion(slot), deadline);
+            ctx.arm(TimerKind::Suspicion(slot), suspicion.deadline());
+            if let Some(member) = ctx.table.find_mut(slot) {
+                member.enough_accusers = suspicion.is_confirmed();
+            }
             let rumour = suspicion_rumour(ctx, slot, &accused.from);
             ctx.broadcast(rumour, &Message::Suspect(accused.clone()), None);
         }
@@ -232,7 +236,10 @@ impl Swim {
         let max = min.saturating_mul(swim.suspicion_max_mult);
         let suspicion = Suspicion::new(ctx.now, accused.from.clone(), needed, min, max);
         ctx.arm(TimerKind::Suspicion(slot), suspicion.deadline());
-        self.suspicions.insert(slot, suspicion);
+        if let Some(member) = ctx.table.find_mut(slot) {
+            member.enough_accusers = suspicion.is_confirmed();
+        }
+        self.suspicions.insert(slot, Box::new(suspicion));
         let rumour = suspicion_rumour(ctx, slot, &accused.from);
         ctx.queues.swim.invalidate_range(Rumour::all(slot));
         ctx.broadcast(rumour, &Message::Suspect(accused), None);
@@ -396,5 +403,5 @@ fn confirmations_needed(lifeguard: &Lifeguard, mult: u32, members: u64) -> u8 {
 /// Under what a suspicion stands in the queue: by accuser, or in upstream's way under the member alone (U-11).
 fn suspicion_rumour(ctx: &Ctx<'_>, slot: Slot, from: &Name) -> Rumour {
     let accuser = if ctx.config.swim.lifeguard.confirmation_copies { ctx.table.slot(from) } else { None };
-    Rumour { slot, kind: RumourKind::Suspicion(accuser) }
+    Rumour { slot, kind: RumourKind::suspicion(accuser) }
 }

@@ -17,28 +17,41 @@ pub struct Suspicion {
     max: Duration,
     /// Confirmations that shorten it; 0: it runs `min` from the start.
     needed: u8,
-    /// Who has accused; the first one does not count as a confirmation.
+    /// How many have confirmed.
+    confirmations: u8,
+    /// Who has accused, as long as it matters; the first one does not count as a confirmation.
     accusers: Vec<Name>,
 }
 
 impl Suspicion {
     /// Starts a suspicion by `accuser` that needs `needed` confirmations to run out after `min` instead of `max`.
     pub fn new(now: Time, accuser: Name, needed: u8, min: Duration, max: Duration) -> Self {
-        Self { started: now, min, max, needed, accusers: [accuser].into() }
+        let accusers = if needed > 0 { [accuser].into() } else { Vec::new() };
+        Self { started: now, min, max, needed, confirmations: 0, accusers }
     }
 
     /// Counts a confirmation; false if the accuser is known or enough have confirmed.
     pub fn confirm(&mut self, accuser: &Name) -> bool {
-        if self.confirmations() >= self.needed || self.accusers.contains(accuser) {
+        if self.is_confirmed() || self.accusers.contains(accuser) {
             return false;
         }
-        self.accusers.push(accuser.clone());
+        self.confirmations = self.confirmations.saturating_add(1);
+        if self.is_confirmed() {
+            self.accusers = Vec::new();
+        } else {
+            self.accusers.push(accuser.clone());
+        }
         true
     }
 
+    /// Whether another accuser changes nothing.
+    pub const fn is_confirmed(&self) -> bool {
+        self.confirmations >= self.needed
+    }
+
     /// How many have confirmed.
-    pub fn confirmations(&self) -> u8 {
-        u8::try_from(self.accusers.len().saturating_sub(1)).unwrap_or(u8::MAX)
+    pub const fn confirmations(&self) -> u8 {
+        self.confirmations
     }
 
     /// When it runs out.

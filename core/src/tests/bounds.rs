@@ -24,6 +24,7 @@ use crate::swim::member::{Bounds, Table};
 use crate::tests::harness::{Lone, accused, addr, alive, config, name};
 use crate::time::Time;
 use crate::types::{GossipAddr, JoinTarget, Meta, Name, SeqNo, Slot, Versions};
+use crate::wire::memberlist;
 use crate::wire::{
     Accused, Alive, Envelope, IndirectPing, Intent, Message, Ping, SerfMessage, StreamMessage, SwimState, native,
 };
@@ -529,4 +530,18 @@ fn a_finished_frame_gives_its_bytes_back() {
         lone.give(Stimulus::Stream { id: StreamId(number * 2 + 1), event: StreamEvent::Bytes(&frame) });
     }
     assert_eq!((drops(&lone, "inbound streams"), lone.node.stats().dropped), (0, 0));
+}
+
+#[test]
+fn a_stream_is_compressed_from_the_bound_on() {
+    let envelope = Envelope { keyring: &Keyring::default(), label: &[] };
+    let sealed = |payload: usize, compress: bool| {
+        let message = StreamMessage::User(vec![0; payload].into());
+        memberlist::seal_stream(&message, envelope, [0; 12], true, compress)
+    };
+    let head = sealed(limits::COMPRESS_STREAM_BYTES_MIN, false).len() - limits::COMPRESS_STREAM_BYTES_MIN;
+    let payload = limits::COMPRESS_STREAM_BYTES_MIN - head;
+    assert_eq!(sealed(payload, false).len(), limits::COMPRESS_STREAM_BYTES_MIN);
+    assert!(sealed(payload, true).len() < 1_000, "zeros take little room");
+    assert_eq!(sealed(payload - 1, true), sealed(payload - 1, false));
 }

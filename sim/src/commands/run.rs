@@ -14,7 +14,7 @@ use villein_sim::scenario::Scenario;
 use super::progress::Progress;
 use crate::Format;
 
-/// Play one scenario with one seed, twice, and judge it.
+/// Play one scenario with one seed, twice unless it says once, and judge it.
 ///
 /// Exit codes: 0 as expected; 1 an expectation or a rule failed; 2 bad usage or scenario; 3 the two plays differ;
 /// 101 the core panicked.
@@ -102,10 +102,11 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 
 fn play(scenario: &Scenario, seed: u64, history: Option<&mut History>) -> Outcome {
     let length = scenario.until / 1_000_000_000;
-    let progress = Progress::new(length * 2, "simulated seconds");
+    let all = length * u64::from(scenario.plays);
+    let progress = Progress::new(all, "simulated seconds");
     let outcome = play_recorded(scenario, seed, history, &|play, now| {
         let done = u64::from(play) * length + now / 1_000_000_000;
-        progress.reach(done, || format!("{done} of {} simulated seconds", length * 2));
+        progress.reach(done, || format!("{done} of {all} simulated seconds"));
     });
     progress.finish();
     outcome

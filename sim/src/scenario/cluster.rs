@@ -40,9 +40,13 @@ pub(super) fn scenario(source: &Source<'_>) -> Result<Scenario, ScenarioError> {
         Some(value) => link::links(&value, &names)?,
         None => (Link::PERFECT, Vec::new()),
     };
-    let (title, seed, until, logs) = (
+    let (title, seed, plays, until, logs) = (
         run.take("title").map(|value| value.text()).transpose()?.unwrap_or_default().to_owned(),
         run.take("seed").map(|value| value.number(0, i64::MAX)).transpose()?.unwrap_or(1).unsigned_abs(),
+        run.take("plays")
+            .map(|value| value.number(1, 2))
+            .transpose()?
+            .map_or(2, |plays| if plays == 1 { 1 } else { 2 }),
         run.need("until")?.parsed(nanos)?,
         run.take("logs").map(|value| logs(&value)).transpose()?.flatten(),
     );
@@ -52,8 +56,23 @@ pub(super) fn scenario(source: &Source<'_>) -> Result<Scenario, ScenarioError> {
     let expects = expects::expects(root.take("expect"), &names, until)?;
     root.finish()?;
     let file = source.file.to_owned();
-    let scenario =
-        Scenario { file, title, seed, until, logs, profile, start, encrypt, label, nodes, link, rules, steps, expects };
+    let scenario = Scenario {
+        file,
+        title,
+        seed,
+        plays,
+        until,
+        logs,
+        profile,
+        start,
+        encrypt,
+        label,
+        nodes,
+        link,
+        rules,
+        steps,
+        expects,
+    };
     check(source, &cluster, &scenario)?;
     Ok(scenario)
 }

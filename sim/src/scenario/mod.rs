@@ -45,6 +45,8 @@ pub struct Scenario {
     pub title: String,
     /// The seed unless the command line gives one.
     pub seed: u64,
+    /// How often `sim run` plays it: twice, which shows that it is deterministic, or once, because it takes long.
+    pub plays: u8,
     /// When it ends, in nanoseconds.
     pub until: u64,
     /// Log lines of the nodes from this level on are part of the timeline.

@@ -98,7 +98,7 @@ fn read_user_head(value: &[u8]) -> Result<usize, WireError> {
 }
 
 /// Seals the one message of a stream's direction. `dialler`: whether the sender opened the stream, and so sends the
-/// label header. A stream is compressed whenever that is wanted, even if it grows (gossip-wire.md 1.4).
+/// label header. Upstream compresses every stream, even one that grows by it (gossip-wire.md 1.4); we those that are long.
 ///
 /// # Panics
 /// If the label is longer than [`limits::LABEL_BYTES_MAX`].
@@ -112,6 +112,7 @@ pub fn seal_stream(
     let mut writer = Writer::new(Dialect::Gossip);
     write(message, &mut writer);
     let plain = writer.finish();
+    let compress = compress && plain.len() >= limits::COMPRESS_STREAM_BYTES_MIN;
     let body = compress.then(|| lzw::compress(&plain)).flatten().unwrap_or(plain);
     let mut out = Vec::new();
     if dialler {
