@@ -239,8 +239,10 @@ impl Ctx<'_> {
 
     /// Counts a transmission of each message that was picked.
     fn count_picked(&mut self) {
-        let limit = retransmit_limit(self.config.swim.retransmit_mult, self.members());
-        self.queues.count_picked(limit);
+        if !self.queues.scratch.picked.is_empty() {
+            let limit = retransmit_limit(self.config.swim.retransmit_mult, self.members());
+            self.queues.count_picked(limit);
+        }
     }
 
     /// Queues a membership broadcast about `rumour`.

@@ -23,10 +23,14 @@ pub struct Identity {
 }
 
 impl Hash for Identity {
-    /// Name and metadata: two identities of one member differ in its metadata, if at all.
+    /// Every field, in few writes: peers choose all of them, and none may be left to make them meet.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-        self.meta.hash(state);
+        let Self { name, addr, meta, versions } = self;
+        let ([a, b], [c, d, e, f, g, h]) = (addr.port().to_le_bytes(), versions.0);
+        name.hash(state);
+        meta.hash(state);
+        state.write(addr.ip_bytes());
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
     }
 }
 

@@ -220,9 +220,6 @@ impl Queues {
     /// Counts a transmission of each message that was picked; those that reach `limit` are finished.
     pub(crate) fn count_picked(&mut self, limit: u32) {
         let Self { swim, intents, queries, events, scratch: Scratch { picked, .. }, .. } = self;
-        if picked.is_empty() {
-            return;
-        }
         swim.sent(&picked.swim, limit);
         intents.sent(&picked.intents, limit);
         queries.sent(&picked.queries, limit);

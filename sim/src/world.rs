@@ -29,6 +29,8 @@ const TURN_TIME: u64 = 2_000_000;
 const SMALL: usize = 16;
 /// How many nodes of a large cluster are checked: what is remembered of each grows with the cluster.
 const WATCHED: usize = 256;
+/// How many members they may remember together.
+const WATCHED_MEMBERS: usize = 655_360;
 
 /// Something that happens at a time.
 pub(crate) enum Happening {
@@ -159,7 +161,7 @@ impl<'a> World<'a> {
             interner: Interner::default(),
             meter: None,
             check_every: if count <= SMALL { 1 } else { count as u64 * 4 },
-            watch_every: count.div_ceil(WATCHED).max(1),
+            watch_every: count.div_ceil(WATCHED).max(count * count / WATCHED_MEMBERS).max(1),
             broken: None,
         }
     }

@@ -71,6 +71,11 @@ impl Member {
         self.native && self.signed
     }
 
+    /// Whether its metadata shows that it understands the native encoding.
+    pub const fn is_signed(&self) -> bool {
+        self.signed
+    }
+
     /// Its name.
     pub fn name(&self) -> &Name {
         &self.identity.name

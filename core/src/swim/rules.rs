@@ -359,7 +359,8 @@ pub(crate) fn alive_of(member: &Member) -> Alive {
 /// for that. But if it shows no sign, memberlist's encoding is spoken from now on: that is right whoever is there. The
 /// word that counts, said again, ends the doubt.
 fn note_sign(ctx: &mut Ctx<'_>, slot: Slot, alive: &Alive, stored: Incarnation) {
-    let native = shows_native(&alive.meta);
+    let known = ctx.table.find(slot).filter(|member| member.identity.meta == alive.meta);
+    let native = known.map_or_else(|| shows_native(&alive.meta), Member::is_signed);
     if !native || alive.incarnation == stored {
         ctx.table.set_native(slot, native);
     }

@@ -1,13 +1,15 @@
-//! The entries of a push/pull are what postcard makes of them.
+//! What is read and written by hand is what postcard makes of it.
 
 use alloc::format;
 use alloc::vec::Vec;
 
+use crate::coordinate::Coordinate;
 use crate::lamport::LamportTime;
 use crate::rng::{Purpose, Rng, Seed};
-use crate::types::{GossipAddr, Incarnation, Meta, Name, Versions};
+use crate::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
 use crate::wire::native::entries::{NODE_BYTES_MIN, STATUS_BYTES_MIN, push_node, push_status, take_nodes};
-use crate::wire::{Alive, NodeState, SwimState, WireError};
+use crate::wire::native::{decode, decode_any, encode};
+use crate::wire::{Accused, Ack, Alive, Message, NodeState, Ping, ReplyTo, SwimState, WireError};
 
 fn node(rng: &mut Rng) -> NodeState {
     let mut below = |count: usize| rng.index(Purpose::ProbeOrder, count);
@@ -84,4 +86,37 @@ fn the_shortest_entries_are_not_shorter_than_what_room_is_made_for() {
     bytes.clear();
     push_status(&(Name::from("a"), LamportTime(0)), &mut bytes);
     assert_eq!(bytes.len(), STATUS_BYTES_MIN);
+}
+
+#[test]
+fn messages_that_are_read_by_hand_are_what_serde_reads() {
+    let mut rng = Rng::new(Seed::simulated(3));
+    let (mut whole, mut broken) = (0, 0);
+    for round in 0..40_000 {
+        let alive = node(&mut rng).alive;
+        let (name, from, addr) = (alive.node.clone(), node(&mut rng).alive.node, alive.addr);
+        let (seq, incarnation) = (SeqNo(alive.incarnation.0), alive.incarnation);
+        let numbers = [(); 11].map(|()| f32::from_bits(rng.next_u64(Purpose::ProbeOrder) as u32 & 0x7f7f_ffff));
+        let coordinate = (round % 2 == 0).then(|| Coordinate::from_f32s(&numbers));
+        let source = (round % 3 == 0).then(|| ReplyTo { addr, node: from.clone() });
+        let accused = Accused { node: name.clone(), incarnation, from };
+        let message = match round % 6 {
+            0 => Message::Ping(Ping { seq, node: name, source }),
+            1 => Message::Ack(Ack { seq, coordinate }),
+            2 => Message::Suspect(accused),
+            3 => Message::Alive(alive),
+            4 => Message::Dead(accused),
+            _ => Message::Nack(seq),
+        };
+        let mut bytes = Vec::new();
+        encode(&message, &mut bytes);
+        assert_eq!(decode(&bytes), Ok(message));
+        let place = rng.index(Purpose::ProbeOrder, bytes.len());
+        bytes[place] ^= 1 << rng.index(Purpose::ProbeOrder, 8);
+        bytes.truncate(bytes.len() - rng.index(Purpose::ProbeOrder, 3));
+        let read = decode(&bytes);
+        assert_eq!(format!("{read:?}"), format!("{:?}", decode_any(&bytes)), "{bytes:02x?}");
+        *(if read.is_ok() { &mut whole } else { &mut broken }) += 1;
+    }
+    assert!(whole > 4_000 && broken > 4_000, "{whole} can be read, {broken} cannot");
 }

@@ -21,6 +21,7 @@ use serf::{EventForm, QueryForm, RelayForm, ResponseForm};
 pub(crate) mod entries;
 mod frame;
 mod serf;
+mod swim;
 
 pub(crate) use frame::read_packet;
 pub use frame::{
@@ -38,6 +39,11 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
 /// # Errors
 /// [`WireError::Truncated`], [`WireError::Malformed`] (trailing bytes too) or [`WireError::OutOfRange`].
 pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+    swim::decode(bytes).unwrap_or_else(|| decode_any(bytes))
+}
+
+/// Reads any message as [`decode`] does, through serde.
+pub(crate) fn decode_any(bytes: &[u8]) -> Result<Message, WireError> {
     let mut rest = bytes;
     let form: Form<'_> = take(&mut rest)?;
     if rest.is_empty() { form.into_message() } else { Err(WireError::Malformed) }

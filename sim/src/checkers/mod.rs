@@ -55,6 +55,11 @@ struct Seen {
 /// After so much time no window of coalesced events is open any more.
 const WINDOW_MAX: Duration = Duration::from_secs(20);
 
+/// A listing that has not changed is looked at closely only so often.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Listings up to this length are remembered, to see whether they change.
+const LISTED_MAX: usize = 64;
+
 /// What one process has shown so far.
 #[derive(Debug, Default)]
 struct Life {
@@ -63,6 +68,11 @@ struct Life {
     coalesces: bool,
     health_limit: u8,
     seen: BTreeMap<Name, Seen>,
+    /// What it listed last, in a small cluster, and when that was looked at closely.
+    listed: Vec<MemberView>,
+    looked: Time,
+    /// Whether it has told of a member since.
+    told: bool,
     /// The last event about each member; a forgotten one has none.
     events: BTreeMap<Name, MemberEventKind>,
     pending: BTreeMap<RequestId, Asked>,
@@ -197,6 +207,7 @@ impl Checkers {
     pub fn event(&mut self, host: HostId, kind: MemberEventKind, name: &Name, status: Status) -> Result<(), Broken> {
         use MemberEventKind::{Failed, Join, Leave, Reap, Update};
         let life = &mut self.lives[host.index()];
+        life.told = true;
         let last = life.events.get(name).copied();
         // An `Update` leaves the member as it was: only its coming and going are remembered.
         let allowed = match (last, kind) {
@@ -249,7 +260,18 @@ impl Checkers {
     /// The rule that does not hold.
     pub fn view(&mut self, host: HostId, at: Time, members: &[MemberView], stats: &Stats) -> Result<(), Broken> {
         let life = &mut self.lives[host.index()];
-        bounds(&self.names, life, members, stats)?;
+        bounds(life, members, stats)?;
+        if !life.told && at.since(life.looked) < LOOK_INTERVAL && life.listed == members {
+            return Ok(());
+        }
+        (life.told, life.looked) = (false, at);
+        if members.len() <= LISTED_MAX {
+            life.listed.clear();
+            life.listed.extend_from_slice(members);
+        }
+        if let Some(stranger) = members.iter().find(|member| self.names.binary_search(&member.info.name).is_err()) {
+            return broken("only members of the cluster are listed", format!("{} is listed", stranger.info.name));
+        }
         let mut now = BTreeMap::new();
         for member in members {
             let name = &member.info.name;
@@ -337,11 +359,8 @@ fn agreement(name: &Name, status: Status, last: Option<MemberEventKind>) -> Resu
     broken("the listing agrees with the events", format!("{name} is {status}, the last event was {last}"))
 }
 
-fn bounds(names: &[Name], life: &Life, members: &[MemberView], stats: &Stats) -> Result<(), Broken> {
+fn bounds(life: &Life, members: &[MemberView], stats: &Stats) -> Result<(), Broken> {
     let rule = "nothing grows beyond its bound";
-    if let Some(stranger) = members.iter().find(|member| names.binary_search(&member.info.name).is_err()) {
-        return broken("only members of the cluster are listed", format!("{} is listed", stranger.info.name));
-    }
     if stats.health_score >= life.health_limit {
         return broken(
             rule,

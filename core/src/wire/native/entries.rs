@@ -38,15 +38,9 @@ pub(crate) fn take_nodes(rest: &mut &[u8], count: u32) -> Result<Vec<NodeState>,
     take_all(rest, count, NODE_BYTES_MIN, |reader| {
         let node = reader.bytes()?;
         let incarnation = Incarnation(reader.u32()?);
-        let len = match reader.u32()? {
-            0 => FOUR,
-            1 => SIXTEEN,
-            _ => return Err(WireError::Malformed),
-        };
-        let ip = reader.take(len)?;
-        let addr = GossipAddr::from_bytes(ip, reader.u16()?).ok_or(WireError::Malformed)?;
+        let addr = reader.addr()?;
         let meta = reader.bytes()?;
-        let versions = Versions(*reader.take(VERSIONS)?.first_chunk().ok_or(WireError::Truncated)?);
+        let versions = reader.versions()?;
         let state = match reader.u32()? {
             0 => SwimState::Alive,
             1 => SwimState::Suspect,
@@ -92,7 +86,7 @@ fn take_all<T>(
 }
 
 /// The name of a member: never empty.
-fn member(name: &[u8]) -> Result<Name, WireError> {
+pub(super) fn member(name: &[u8]) -> Result<Name, WireError> {
     if (1..=limits::NAME_BYTES_MAX).contains(&name.len()) { Ok(Name::new(name)) } else { Err(WireError::OutOfRange) }
 }
 
@@ -120,10 +114,10 @@ fn push_bytes(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Takes values from the front.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], WireError> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], WireError> {
         let (taken, rest) = self.0.split_at_checked(len).ok_or(WireError::Truncated)?;
         self.0 = rest;
         Ok(taken)
@@ -147,7 +141,7 @@ impl<'a> Reader<'a> {
         Err(WireError::Malformed)
     }
 
-    fn u32(&mut self) -> Result<u32, WireError> {
+    pub(super) fn u32(&mut self) -> Result<u32, WireError> {
         u32::try_from(self.number(u32::BITS)?).map_err(|_| WireError::Malformed)
     }
 
@@ -155,7 +149,30 @@ impl<'a> Reader<'a> {
         u16::try_from(self.number(u16::BITS)?).map_err(|_| WireError::Malformed)
     }
 
-    fn bytes(&mut self) -> Result<&'a [u8], WireError> {
+    pub(super) fn addr(&mut self) -> Result<GossipAddr, WireError> {
+        let len = match self.u32()? {
+            0 => FOUR,
+            1 => SIXTEEN,
+            _ => return Err(WireError::Malformed),
+        };
+        let ip = self.take(len)?;
+        GossipAddr::from_bytes(ip, self.u16()?).ok_or(WireError::Malformed)
+    }
+
+    pub(super) fn versions(&mut self) -> Result<Versions, WireError> {
+        Ok(Versions(*self.take(VERSIONS)?.first_chunk().ok_or(WireError::Truncated)?))
+    }
+
+    /// Whether there is a value, as postcard says it.
+    pub(super) fn some(&mut self) -> Result<bool, WireError> {
+        match self.take(1)? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(WireError::Malformed),
+        }
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], WireError> {
         let len = self.number(usize::BITS)?;
         self.take(usize::try_from(len).unwrap_or(usize::MAX))
     }
