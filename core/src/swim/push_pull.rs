@@ -16,6 +16,10 @@ use crate::timers::TimerKind;
 use crate::types::{Name, Slot};
 use crate::wire::{Accused, Alive, Encoding, NodeState, PushPull, SwimState, WireError};
 
+/// A view of fewer members is passed on by whoever is told it: that costs little, and where many join at one time it makes
+/// up for the words that the first one's gossip does not get to everybody.
+pub(crate) const VIEW_PASSED_ON_BELOW: usize = 512;
+
 impl Swim {
     pub(super) fn push_pull_interval(&self, ctx: &Ctx<'_>) -> Duration {
         scale::push_pull_interval(ctx.config.swim.push_pull_interval, ctx.members())
@@ -86,7 +90,7 @@ impl Swim {
 
     /// Takes a peer's view in. A peer whose own versions do not fit is refused, another such entry is skipped (U-14).
     ///
-    /// Who knows nobody alive passes nothing of it on, because all to whom it could are in that view, whose owner tells them
+    /// Who knows nobody alive passes nothing of a large one on, because all to whom it could are in that view, whose owner tells them
     /// what is news there. Upstream passes everything on, which keeps a joiner of a cluster of 10,000 busy for minutes. With
     /// another exchange under way this does not hold: its peer was told of us alone, and learns of these members from us.
     ///
@@ -107,6 +111,7 @@ impl Swim {
         {
             return Err(ExchangeError::Incompatible { node: peer.node.clone() });
         }
+        let told = nodes.len();
         // Most of a view is known already, and both list the members mostly in one order.
         let mut hint = Slot(0);
         let is_news = |node: &NodeState| {
@@ -122,7 +127,7 @@ impl Swim {
         }
         // Of whom we do not know who it is the word counts as ours, as upstream has it.
         let accuser = speaker.map_or_else(|| ctx.config.name.clone(), |peer| peer.node.clone());
-        let alone = !ctx.table.has_live_others() && !self.streams.exchanges();
+        let alone = told >= VIEW_PASSED_ON_BELOW && !ctx.table.has_live_others() && !self.streams.exchanges();
         let news = if alone { News::ToUsAlone } else { News::ToOthers };
         if alone {
             ctx.table.reserve(nodes.len());

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use crate::command::{Command, Reply};
 use crate::event::Status;
+use crate::swim::push_pull::VIEW_PASSED_ON_BELOW;
 use crate::tests::harness::{Cluster, Lone, alive, name};
 use crate::types::Name;
 use crate::wire::{Message, NodeState, PushPull, SerfState, SwimState};
@@ -105,20 +106,28 @@ fn view_of(numbers: core::ops::RangeInclusive<usize>) -> PushPull {
 #[test]
 fn who_knew_nobody_alive_passes_nothing_on_of_the_first_view_that_it_is_told() {
     let mut lone = Lone::new(|_| ());
-    lone.is_told(1, view_of(1..=9));
-    assert_eq!(lone.node.members().len(), 10);
+    lone.is_told(1, view_of(1..=VIEW_PASSED_ON_BELOW));
+    assert_eq!(lone.node.members().len(), 1 + VIEW_PASSED_ON_BELOW);
     let said = said_of_others(&mut lone);
     assert!(said.is_empty(), "they have it from where we have it: {said:?}");
-    lone.is_told(10, view_of(10..=19));
-    assert_eq!(said_of_others(&mut lone).len(), 10, "the first nine do not know the others");
+    let next = VIEW_PASSED_ON_BELOW + 1;
+    lone.is_told(next, view_of(next..=next + 9));
+    assert_eq!(said_of_others(&mut lone).len(), 10, "the first ones do not know the others");
+}
+
+#[test]
+fn who_knew_nobody_alive_passes_a_small_view_on() {
+    let mut lone = Lone::new(|_| ());
+    lone.is_told(1, view_of(1..=VIEW_PASSED_ON_BELOW - 1));
+    assert_eq!(said_of_others(&mut lone).len(), VIEW_PASSED_ON_BELOW - 1);
 }
 
 #[test]
 fn who_is_told_a_view_while_it_joins_another_cluster_passes_it_on() {
     let mut lone = Lone::new(|_| ());
     lone.command(Command::Join { targets: vec!["10.0.0.99".into()], replay: false });
-    lone.is_told(1, view_of(1..=9));
-    assert_eq!(said_of_others(&mut lone).len(), 9, "whom we join hears of them from us");
+    lone.is_told(1, view_of(1..=VIEW_PASSED_ON_BELOW));
+    assert_eq!(said_of_others(&mut lone).len(), VIEW_PASSED_ON_BELOW, "whom we join hears of them from us");
 }
 
 /// The members of which alive messages are gossiped within ten seconds.
