@@ -201,7 +201,7 @@ impl Agent {
             outputs: Vec::new(),
             buffer: vec![0; BUFFER_BYTES].into(),
             entropy_at: now,
-            suspended: Clock::suspended(),
+            suspended: clock.suspended(now),
             live,
             reload: options.reload,
             handles_signals: options.signals,
@@ -441,7 +441,7 @@ impl Agent {
     }
 
     fn mind_entropy(&mut self, now: Time) {
-        let suspended = Clock::suspended();
+        let suspended = self.clock.suspended(now);
         if now >= self.entropy_at || suspended.abs_diff(self.suspended) > SUSPENDED_MIN {
             self.suspended = suspended;
             self.mix_entropy(now);

@@ -1,13 +1,13 @@
 //! Log lines: the last ones in memory for `serf monitor`, those that pass the level on the output.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
 use villein_core::log::Level;
 
 use crate::clock::Clock;
-use crate::local_time::Zone;
+use crate::local_time::{Stamp, Zone};
 use crate::syslog::Syslog;
 
 /// Lines that are kept (rpc.md 6, monitor).
@@ -26,14 +26,23 @@ pub(crate) struct Line {
     /// Its level.
     pub(crate) level: Level,
     /// `2026/11/23 06:07:53 [INFO] agent: ...`, without a line break at the end.
-    pub(crate) text: Box<str>,
+    pub(crate) text: String,
 }
+
+/// What log lines that people see begin with.
+const INDENT: &str = "    ";
+/// Room that is kept for the next line; a longer one is rare, and gives back what it took.
+const ROOM_KEPT: usize = 512;
 
 /// The log and the output.
 pub(crate) struct Journal {
     sink: Sink,
     zone: Zone,
     level: Level,
+    /// The second of the last line, and how lines show it.
+    second: (i64, Stamp, String),
+    /// Room in which lines are written.
+    room: String,
     lines: VecDeque<Line>,
     bytes: usize,
     /// Number of the first line in `lines`, counted from the agent's start.
@@ -52,8 +61,20 @@ struct Gate {
 impl Journal {
     /// An empty log whose output is held back until [`Journal::open_gate`].
     pub(crate) fn new(sink: Sink, zone: Zone, level: Level) -> Self {
-        let gate = Some(Gate::default());
-        Self { sink, zone, level, lines: VecDeque::new(), bytes: 0, first: 0, gate, broken: false, syslog: None }
+        let stamp = zone.stamp(0);
+        Self {
+            sink,
+            second: (0, stamp, stamp.to_string()),
+            zone,
+            level,
+            room: String::new(),
+            lines: VecDeque::new(),
+            bytes: 0,
+            first: 0,
+            gate: Some(Gate::default()),
+            broken: false,
+            syslog: None,
+        }
     }
 
     /// The lowest level that is put out.
@@ -68,32 +89,50 @@ impl Journal {
 
     /// Keeps a line and puts it out if its level is high enough.
     pub(crate) fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
-        let stamp = self.zone.stamp(Clock::wall());
-        if level >= self.level
-            && let Some(syslog) = &mut self.syslog
-        {
-            syslog.send(level, &stamp, &text.to_string());
+        let now = Clock::wall();
+        if now != self.second.0 {
+            let stamp = self.zone.stamp(now);
+            self.second = (now, stamp, stamp.to_string());
         }
-        let text = format!("{stamp} [{level}] {text}");
+        let (_, stamp, shown) = &self.second;
+        let is_put_out = level >= self.level;
+        if is_put_out && let Some(syslog) = &mut self.syslog {
+            syslog.send(level, stamp, &text.to_string());
+        }
+        let mut line = std::mem::take(&mut self.room);
+        line.extend([INDENT, shown]);
+        let _ = write!(line, " [{level}] {text}"); // Room for text cannot fail.
         // As in Go: a line break of its own is enough, and one is taken off for `serf monitor`.
-        let kept = text.strip_suffix('\n').unwrap_or(&text);
-        if level >= self.level {
+        if line.ends_with('\n') {
+            line.pop();
+        }
+        self.keep(level, &line[INDENT.len()..]);
+        if is_put_out {
+            line.push('\n');
             match &mut self.gate {
-                Some(gate) if gate.text.len() + text.len() > GATED_BYTES_MAX => gate.dropped += 1,
-                Some(gate) => gate.text.extend(["    ", kept, "\n"]),
-                None => self.put(&format!("    {kept}\n")),
+                Some(gate) if gate.text.len() + line.len() > GATED_BYTES_MAX => gate.dropped += 1,
+                Some(gate) => gate.text.push_str(&line),
+                None => self.put(&line),
             }
         }
-        self.keep(Line { level, text: kept.into() });
+        line.clear();
+        line.shrink_to(ROOM_KEPT);
+        self.room = line;
     }
 
-    fn keep(&mut self, line: Line) {
-        self.bytes += line.text.len();
-        self.lines.push_back(line);
-        while self.lines.len() > LINES_MAX || (self.bytes > BYTES_MAX && self.lines.len() > 1) {
-            self.bytes -= self.lines.pop_front().map_or(0, |line| line.text.len());
+    /// Keeps a line for those that will ask, in the place of the oldest where all are taken.
+    fn keep(&mut self, level: Level, text: &str) {
+        let mut room = String::new();
+        while self.lines.len() >= LINES_MAX || (self.bytes + text.len() > BYTES_MAX && !self.lines.is_empty()) {
+            room = self.lines.pop_front().map(|line| line.text).unwrap_or_default();
+            self.bytes -= room.len();
             self.first += 1;
         }
+        room.clear();
+        room.shrink_to(ROOM_KEPT);
+        room.push_str(text);
+        self.bytes += room.len();
+        self.lines.push_back(Line { level, text: room });
     }
 
     /// Puts out text for the person at the terminal; it is no log line and is not kept.

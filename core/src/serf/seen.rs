@@ -27,21 +27,25 @@ pub(super) trait Weight {
     fn bytes(&self) -> usize;
 }
 
-impl<T: PartialEq + Weight> Seen<T> {
+impl<T: Weight> Seen<T> {
     pub(super) const fn new(len_max: usize, bytes_max: usize) -> Self {
         Self { times: BTreeMap::new(), min: LamportTime(0), len: 0, bytes: 0, len_max, bytes_max }
     }
 
-    /// Whether what is stamped `ltime` is news while the clock shows `clock`; if so it is remembered.
-    pub(super) fn admit(&mut self, clock: LamportTime, ltime: LamportTime, item: T) -> bool {
+    /// Whether what is stamped `ltime` is news while the clock shows `clock`; only then an item is made of it and kept.
+    pub(super) fn admit<Q: Into<T>>(&mut self, clock: LamportTime, ltime: LamportTime, told: Q) -> bool
+    where
+        T: PartialEq<Q>,
+    {
         let window_start = LamportTime(clock.0.saturating_sub(limits::SEEN_TIMES));
         if ltime < self.min || ltime < window_start {
             return false;
         }
         let at = self.times.entry(ltime).or_default();
-        if at.contains(&item) {
+        if at.iter().any(|item| *item == told) {
             return false;
         }
+        let item: T = told.into();
         self.len = self.len.saturating_add(1);
         self.bytes = self.bytes.saturating_add(item.bytes());
         at.push(item);

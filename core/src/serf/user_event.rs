@@ -20,6 +20,18 @@ impl Weight for Fired {
     }
 }
 
+impl PartialEq<&UserEvent> for Fired {
+    fn eq(&self, event: &&UserEvent) -> bool {
+        self.name == event.name && self.payload == event.payload
+    }
+}
+
+impl From<&UserEvent> for Fired {
+    fn from(event: &UserEvent) -> Self {
+        Self { name: event.name.clone(), payload: event.payload.clone() }
+    }
+}
+
 /// An empty memory of user events.
 pub(super) const fn memory() -> Seen<Fired> {
     Seen::new(limits::EVENTS_SEEN_MAX, limits::EVENTS_SEEN_BYTES_MAX)
@@ -52,8 +64,7 @@ impl Serf {
     /// Takes a user event in; true if it is news.
     pub(super) fn on_user_event(&mut self, ctx: &mut Ctx<'_>, event: &UserEvent) -> bool {
         self.event_clock.witness(event.ltime);
-        let fired = Fired { name: event.name.clone(), payload: event.payload.clone() };
-        if !self.events.admit(self.event_clock.time(), event.ltime, fired) {
+        if !self.events.admit(self.event_clock.time(), event.ltime, event) {
             return false;
         }
         let lost = self.events.shrink();

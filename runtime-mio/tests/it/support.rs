@@ -53,12 +53,18 @@ impl Output {
         self.text().lines().map(untimed).collect()
     }
 
-    /// Waits until there is more than `seen` bytes of output, at most for `patience`.
-    pub(crate) fn grows_within(&self, seen: usize, patience: Duration) {
+    /// Waits until nothing has come for so long.
+    pub(crate) fn settles(&self, quiet: Duration) {
         let (text, changed) = &*self.0;
-        let text = text.lock().expect("no panic");
-        let waited = changed.wait_timeout_while(text, patience, |text| text.len() == seen);
-        drop(waited.expect("no panic"));
+        let mut text = text.lock().expect("no panic");
+        loop {
+            let seen = text.len();
+            let waited = changed.wait_timeout_while(text, quiet, |text| text.len() == seen).expect("no panic");
+            if waited.1.timed_out() {
+                return;
+            }
+            text = waited.0;
+        }
     }
 
     pub(crate) fn wait_for(&self, wanted: &str) {
