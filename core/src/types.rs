@@ -351,7 +351,7 @@ pub struct SeqNo(pub u32);
 pub struct QueryId(pub u32);
 
 /// A member's place in the member table; what the layers hold instead of a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot(pub u32);
 
 impl Slot {

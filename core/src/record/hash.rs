@@ -55,17 +55,6 @@ impl OutputHash {
         }
     }
 
-    /// What has no bytes of its own is hashed as postcard writes it: no field can be forgotten.
-    fn value(&mut self, value: &impl Serialize) {
-        let mut scratch = core::mem::take(&mut self.scratch);
-        scratch.clear();
-        let scratch = postcard::to_extend(value, scratch);
-        debug_assert!(scratch.is_ok(), "all lengths are known");
-        self.scratch = scratch.unwrap_or_default();
-        self.number(self.scratch.len() as u64);
-        self.hasher.write(&self.scratch);
-    }
-
     /// Takes in an output.
     pub fn output(&mut self, output: &Output) {
         match output {
@@ -92,9 +81,16 @@ impl OutputHash {
         }
     }
 
+    /// What has no bytes of its own is hashed as postcard writes it: no field can be forgotten.
     fn tagged(&mut self, tag: u64, value: &impl Serialize) {
         self.number(tag);
-        self.value(value);
+        let mut scratch = core::mem::take(&mut self.scratch);
+        scratch.clear();
+        let written = postcard::to_extend(value, scratch);
+        debug_assert!(written.is_ok(), "all lengths are known");
+        self.scratch = written.unwrap_or_default();
+        self.number(self.scratch.len() as u64);
+        self.hasher.write(&self.scratch);
     }
 }
 

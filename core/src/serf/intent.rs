@@ -12,6 +12,7 @@ use crate::log::Log;
 use crate::scale::suspicion_min;
 use crate::serf::{Phase, Serf};
 use crate::snapshot::Line;
+use crate::swim::member::Walk;
 use crate::time::Time;
 use crate::timers::TimerKind;
 use crate::types::{Name, Slot};
@@ -148,11 +149,9 @@ impl Serf {
             let said = if failed { LamportTime(ltime.0.saturating_add(1)) } else { ltime };
             self.on_leave_intent(ctx, &Intent { ltime: said, node: node.clone(), prune: false }, ltime);
         }
-        let mut hint = Slot(0);
+        let mut walk = Walk::default();
         for &(ref node, ltime) in state.statuses.iter().filter(|(node, _)| !left.contains(node)) {
-            let slot = ctx.table.slot_near(node, hint);
-            hint = slot.unwrap_or(hint).next();
-            let member = slot.and_then(|slot| ctx.table.find(slot));
+            let member = walk.slot(ctx.table, node).and_then(|slot| ctx.table.find(slot));
             if member.is_some_and(|member| member.status != Status::None && ltime <= member.status_ltime) {
                 self.clock.witness(ltime);
             } else {

@@ -128,6 +128,23 @@ pub struct Table {
     evicted: u64,
 }
 
+/// Looks members up in the order in which another member lists them. That is mostly the order of the slots, so each is
+/// looked for behind the one before.
+#[derive(Debug, Default)]
+pub struct Walk {
+    next: Slot,
+}
+
+impl Walk {
+    /// The slot of `name` in `table`.
+    pub fn slot(&mut self, table: &Table, name: &Name) -> Option<Slot> {
+        let is_there = table.find(self.next).is_some_and(|member| member.name() == name);
+        let slot = if is_there { Some(self.next) } else { table.slot(name) };
+        self.next = slot.unwrap_or(self.next).next();
+        slot
+    }
+}
+
 /// How much a table may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
@@ -200,12 +217,6 @@ impl Table {
     pub fn slot(&self, name: &Name) -> Option<Slot> {
         let hash = self.key.hash_one(name);
         self.index.find(hash, |&slot| self.find(slot).is_some_and(|member| member.name() == name)).copied()
-    }
-
-    /// The slot of `name`, which is looked for at `hint` first: two members list the others mostly in one order.
-    pub fn slot_near(&self, name: &Name, hint: Slot) -> Option<Slot> {
-        let there = self.find(hint).is_some_and(|member| member.name() == name);
-        if there { Some(hint) } else { self.slot(name) }
     }
 
     /// How many members are not forgotten, the node itself included.
@@ -309,7 +320,6 @@ impl Table {
     }
 
     fn place(&mut self, identity: Arc<Identity>, now: Time) -> Slot {
-        let slot = self.free.pop_first();
         let hash = self.key.hash_one(&identity.name);
         let native = shows_native(&identity.meta);
         let member = Member {
@@ -327,8 +337,9 @@ impl Table {
             signed: native,
             enough_accusers: false,
         };
-        let slot = match slot.map(|slot| (slot, position(slot))) {
-            Some((slot, (chunk, offset))) => {
+        let slot = match self.free.pop_first() {
+            Some(slot) => {
+                let (chunk, offset) = position(slot);
                 if let Some(place) = self.chunks.get_mut(chunk).and_then(|chunk| chunk.get_mut(offset)) {
                     *place = Some(member);
                 }

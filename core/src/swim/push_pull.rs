@@ -10,6 +10,7 @@ use crate::log::Log;
 use crate::rng::Purpose;
 use crate::scale;
 use crate::serf::tags::shows_native;
+use crate::swim::member::Walk;
 use crate::swim::rules::{News, Source, alive_of, is_same};
 use crate::swim::{Exchange, ExchangeKind, Swim};
 use crate::timers::TimerKind;
@@ -112,13 +113,10 @@ impl Swim {
             return Err(ExchangeError::Incompatible { node: peer.node.clone() });
         }
         let told = nodes.len();
-        // Most of a view is known already, and both list the members mostly in one order.
-        let mut hint = Slot(0);
-        let is_news = |node: &NodeState| {
-            let slot = ctx.table.slot_near(&node.alive.node, hint);
-            hint = slot.unwrap_or(hint).next();
-            !slot.is_some_and(|slot| is_known(ctx, slot, node))
-        };
+        // Most of a view is known already.
+        let mut walk = Walk::default();
+        let is_news =
+            |node: &NodeState| !walk.slot(ctx.table, &node.alive.node).is_some_and(|slot| is_known(ctx, slot, node));
         let nodes: Vec<NodeState> = nodes.into_iter().filter(is_news).collect();
         // Who can be a member of a cluster with such members cannot be one of ours.
         let is_stranger = |node: &NodeState| node.state == SwimState::Alive && !shows_native(&node.alive.meta);

@@ -219,10 +219,7 @@ impl Swim {
         }
         let Some(suspicion) = self.suspicions.get_mut(&slot) else { return };
         if suspicion.confirm(&accused.from) {
-            ctx.arm(TimerKind::Suspicion(slot), suspicion.deadline());
-            if let Some(member) = ctx.table.find_mut(slot) {
-                member.enough_accusers = suspicion.is_confirmed();
-            }
+            time_suspicion(ctx, slot, suspicion);
             let rumour = suspicion_rumour(ctx, slot, &accused.from);
             ctx.broadcast(rumour, &Message::Suspect(accused.clone()), None);
         }
@@ -235,10 +232,7 @@ impl Swim {
         let min = suspicion_min(swim.suspicion_mult, ctx.members(), swim.probe_interval);
         let max = min.saturating_mul(swim.suspicion_max_mult);
         let suspicion = Suspicion::new(ctx.now, accused.from.clone(), needed, min, max);
-        ctx.arm(TimerKind::Suspicion(slot), suspicion.deadline());
-        if let Some(member) = ctx.table.find_mut(slot) {
-            member.enough_accusers = suspicion.is_confirmed();
-        }
+        time_suspicion(ctx, slot, &suspicion);
         self.suspicions.insert(slot, Box::new(suspicion));
         let rumour = suspicion_rumour(ctx, slot, &accused.from);
         ctx.queues.swim.invalidate_range(Rumour::all(slot));
@@ -399,6 +393,14 @@ fn confirmations_needed(lifeguard: &Lifeguard, mult: u32, members: u64) -> u8 {
     let derived = u8::try_from(mult.saturating_sub(2)).unwrap_or(u8::MAX);
     let needed = lifeguard.confirmations_needed.unwrap_or(derived);
     if members.saturating_sub(2) < u64::from(needed) { 0 } else { needed }
+}
+
+/// Lets a suspicion run out when it must, as far as it is confirmed by now.
+fn time_suspicion(ctx: &mut Ctx<'_>, slot: Slot, suspicion: &Suspicion) {
+    ctx.arm(TimerKind::Suspicion(slot), suspicion.deadline());
+    if let Some(member) = ctx.table.find_mut(slot) {
+        member.enough_accusers = suspicion.is_confirmed();
+    }
 }
 
 /// Under what a suspicion stands in the queue: by accuser, or in upstream's way under the member alone (U-11).

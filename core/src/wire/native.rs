@@ -359,15 +359,17 @@ fn take_entries<'a, F: Deserialize<'a>, T>(
     count: u32,
     into: impl Fn(F) -> Result<T, WireError>,
 ) -> Result<Vec<T>, WireError> {
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count > limits::PUSH_PULL_NODES_MAX {
-        return Err(WireError::OutOfRange);
-    }
     let mut read = Vec::new();
-    for _ in 0..count {
+    for _ in 0..entry_count(count)? {
         read.push(into(take(rest)?)?);
     }
     Ok(read)
+}
+
+/// How many entries of one kind a push/pull says it has, if it may have so many.
+fn entry_count(count: u32) -> Result<usize, WireError> {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    if count > limits::PUSH_PULL_NODES_MAX { Err(WireError::OutOfRange) } else { Ok(count) }
 }
 
 /// A count that does not fit is beyond every bound: the receiver refuses it.

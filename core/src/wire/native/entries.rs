@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use super::{Bytes, entry_count};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::types::{GossipAddr, Incarnation, Meta, Name, Versions};
@@ -48,10 +49,8 @@ pub(crate) fn take_nodes(rest: &mut &[u8], count: u32) -> Result<Vec<NodeState>,
             3 => SwimState::Left,
             _ => return Err(WireError::Malformed),
         };
-        if meta.len() > limits::META_BYTES_ACCEPTED {
-            return Err(WireError::OutOfRange);
-        }
-        let alive = Alive { node: member(node)?, incarnation, addr, meta: Meta::new(meta), versions };
+        let meta = Meta::new(Bytes(meta).at_most(limits::META_BYTES_ACCEPTED)?);
+        let alive = Alive { node: Bytes(node).member()?, incarnation, addr, meta, versions };
         Ok(NodeState { alive, state })
     })
 }
@@ -61,7 +60,7 @@ pub(crate) fn take_statuses(rest: &mut &[u8], count: u32) -> Result<Vec<(Name, L
     take_all(rest, count, STATUS_BYTES_MIN, |reader| {
         let node = reader.bytes()?;
         let ltime = LamportTime(reader.number(u64::BITS)?);
-        Ok((member(node)?, ltime))
+        Ok((Bytes(node).member()?, ltime))
     })
 }
 
@@ -72,22 +71,14 @@ fn take_all<T>(
     least: usize,
     read: impl Fn(&mut Reader<'_>) -> Result<T, WireError>,
 ) -> Result<Vec<T>, WireError> {
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    if count > limits::PUSH_PULL_NODES_MAX {
-        return Err(WireError::OutOfRange);
-    }
+    let count = entry_count(count)?;
     let mut reader = Reader(rest);
-    let mut entries = Vec::with_capacity(count.min(rest.len().checked_div(least).unwrap_or_default()));
+    let mut taken = Vec::with_capacity(count.min(rest.len().checked_div(least).unwrap_or_default()));
     for _ in 0..count {
-        entries.push(read(&mut reader)?);
+        taken.push(read(&mut reader)?);
     }
     *rest = reader.0;
-    Ok(entries)
-}
-
-/// The name of a member: never empty.
-pub(super) fn member(name: &[u8]) -> Result<Name, WireError> {
-    if (1..=limits::NAME_BYTES_MAX).contains(&name.len()) { Ok(Name::new(name)) } else { Err(WireError::OutOfRange) }
+    Ok(taken)
 }
 
 const FOUR: usize = 4;

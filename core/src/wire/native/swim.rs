@@ -1,10 +1,11 @@
 //! The messages that a node reads most, read by hand: postcard's bytes, in a third of the time that serde takes for them. A
 //! test holds both against each other.
 
-use super::entries::{Reader, member};
+use super::Bytes;
+use super::entries::Reader;
 use crate::coordinate::{self, Coordinate};
 use crate::limits;
-use crate::types::{Incarnation, Meta, Name, SeqNo};
+use crate::types::{Incarnation, Meta, SeqNo};
 use crate::wire::{Accused, Ack, Alive, Message, Ping, ReplyTo, WireError};
 
 /// Reads one message, which must take all of `bytes`; `None`: it is none of those that are read here.
@@ -25,8 +26,8 @@ fn ping(mut reader: Reader<'_>) -> Result<Ping, WireError> {
     let (seq, node) = (SeqNo(reader.u32()?), reader.bytes()?);
     let source = if reader.some()? { Some((reader.addr()?, reader.bytes()?)) } else { None };
     end(&reader)?;
-    let source = source.map(|(addr, node)| addressee(node).map(|node| ReplyTo { addr, node })).transpose()?;
-    Ok(Ping { seq, node: addressee(node)?, source })
+    let source = source.map(|(addr, node)| Bytes(node).addressee().map(|node| ReplyTo { addr, node })).transpose()?;
+    Ok(Ping { seq, node: Bytes(node).addressee()?, source })
 }
 
 fn ack(mut reader: Reader<'_>) -> Result<Ack, WireError> {
@@ -47,22 +48,15 @@ fn ack(mut reader: Reader<'_>) -> Result<Ack, WireError> {
 fn accused(mut reader: Reader<'_>) -> Result<Accused, WireError> {
     let (node, incarnation, from) = (reader.bytes()?, Incarnation(reader.u32()?), reader.bytes()?);
     end(&reader)?;
-    Ok(Accused { node: member(node)?, incarnation, from: member(from)? })
+    Ok(Accused { node: Bytes(node).member()?, incarnation, from: Bytes(from).member()? })
 }
 
 fn alive(mut reader: Reader<'_>) -> Result<Alive, WireError> {
     let (node, incarnation, addr) = (reader.bytes()?, Incarnation(reader.u32()?), reader.addr()?);
     let (meta, versions) = (reader.bytes()?, reader.versions()?);
     end(&reader)?;
-    if meta.len() > limits::META_BYTES_ACCEPTED {
-        return Err(WireError::OutOfRange);
-    }
-    Ok(Alive { node: member(node)?, incarnation, addr, meta: Meta::new(meta), versions })
-}
-
-/// The name of an addressee: empty means anybody (gossip-wire.md 4.1).
-fn addressee(name: &[u8]) -> Result<Name, WireError> {
-    if name.len() > limits::NAME_BYTES_MAX { Err(WireError::OutOfRange) } else { Ok(Name::new(name)) }
+    let meta = Meta::new(Bytes(meta).at_most(limits::META_BYTES_ACCEPTED)?);
+    Ok(Alive { node: Bytes(node).member()?, incarnation, addr, meta, versions })
 }
 
 const fn end(reader: &Reader<'_>) -> Result<(), WireError> {
