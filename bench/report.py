@@ -21,7 +21,8 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TARGET = os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target"))
-CASES = ["ping", "sealed-ping", "ack", "known", "fresh", "old-event", "new-event", "push-pull", "learn"]
+CASES = ["ping", "sealed-ping", "ack", "known", "fresh", "old-event", "new-event", "digest", "push-pull",
+         "learn"]
 # performance.md's figures of the same work, in microseconds: memberlist in Go, foca, al8n's core, N = 1,000.
 PEERS = {"ping": "32 / 0.40 / 0.53", "known": "24 / 4.6 / 2.9", "fresh": "112 / 25 / -", "ack": "2.4-6 / 0.33 / -",
          "new-event": "7.1 / - / -", "old-event": "3.4 / - / -", "push-pull": "2,900 / - / -"}

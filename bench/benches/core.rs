@@ -55,6 +55,11 @@ fn new_event(bencher: Bencher<'_, '_>, members: u32) {
 }
 
 #[divan::bench(args = MEMBERS)]
+fn digest(bencher: Bencher<'_, '_>, members: u32) {
+    rounds(bencher, Case::Digest, members);
+}
+
+#[divan::bench(args = MEMBERS)]
 fn push_pull(bencher: Bencher<'_, '_>, members: u32) {
     rounds(bencher, Case::PushPull, members);
 }

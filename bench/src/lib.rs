@@ -12,8 +12,8 @@ use villein_core::lamport::LamportTime;
 use villein_core::timers::TimerKind;
 use villein_core::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
 use villein_core::wire::{
-    Ack, Alive, Encoding, Envelope, Message, NodeState, Ping, PushPull, SerfMessage, SerfState, StreamMessage,
-    SwimState, UserEvent, native, seal_stream,
+    Ack, Alive, Clocks, Digest, Encoding, Envelope, Message, NodeState, Ping, PushPull, SerfMessage, SerfState,
+    StreamMessage, SwimState, UserEvent, native, seal_stream,
 };
 use villein_core::{Config, Input, Node, Output, Saved, Seed, Stimulus, Time, limits};
 
@@ -34,6 +34,8 @@ pub enum Case {
     OldEvent,
     /// A user event that is news.
     NewEvent,
+    /// A digest is answered: all that members who agree exchange.
+    Digest,
     /// A push/pull that says nothing new is taken in and answered.
     PushPull,
     /// A node that knows nobody is told of all.
@@ -42,7 +44,7 @@ pub enum Case {
 
 impl Case {
     /// Each with the name that `count` and the tables use.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("ping", Self::Ping),
         ("sealed-ping", Self::SealedPing),
         ("ack", Self::Ack),
@@ -50,6 +52,7 @@ impl Case {
         ("fresh", Self::Fresh),
         ("old-event", Self::OldEvent),
         ("new-event", Self::NewEvent),
+        ("digest", Self::Digest),
         ("push-pull", Self::PushPull),
         ("learn", Self::Learn),
     ];
@@ -103,6 +106,11 @@ impl Bench {
         match self.case {
             Case::Ping | Case::SealedPing | Case::Ack | Case::Known | Case::Fresh | Case::OldEvent | Case::NewEvent => {
                 self.give(Stimulus::Datagram { from: addr(1), bytes: black_box(&packet) });
+            }
+            Case::Digest => {
+                self.told(&packet);
+                let id = StreamId(self.streams * 2 - 1);
+                self.give(Stimulus::Stream { id, event: StreamEvent::Closed });
             }
             Case::PushPull => self.told(&packet),
             Case::Learn => {
@@ -159,6 +167,7 @@ fn packets(case: Case, members: u32, times: u32, keyring: &Keyring) -> Vec<Box<[
         Case::Fresh => (0..times).map(|round| updates(round, 2 + round)).collect(),
         Case::OldEvent => vec![packet(&[event(1)], keyring)],
         Case::NewEvent => (0..times).map(|round| packet(&[event(u64::from(round) + 1)], keyring)).collect(),
+        Case::Digest => vec![digest(keyring)],
         Case::PushPull | Case::Learn => vec![state(members, keyring)],
     }
 }
@@ -189,8 +198,18 @@ fn state(members: u32, keyring: &Keyring) -> Box<[u8]> {
         (1..=members).map(|number| NodeState { alive: alive(number, 1), state: SwimState::Alive }).collect();
     let statuses = nodes.iter().map(|node| (node.alive.node.clone(), LamportTime(0))).collect();
     let serf = SerfState { statuses, ..SerfState::default() };
-    let state = StreamMessage::PushPull(PushPull { join: false, nodes, serf, unreadable: 0 });
-    seal_stream(Encoding::Native, &state, Envelope { keyring, label: &[] }, [9; 12], true, false)
+    stream(&StreamMessage::PushPull(PushPull { join: false, nodes, serf, unreadable: 0 }), keyring)
+}
+
+/// Whether the peer agrees makes no difference to who answers.
+fn digest(keyring: &Keyring) -> Box<[u8]> {
+    let never = LamportTime(0);
+    let clocks = Clocks { members: never, events: never, queries: never };
+    stream(&StreamMessage::Digest(Digest { clocks, members: 1, events_since: never, events: 0 }), keyring)
+}
+
+fn stream(message: &StreamMessage, keyring: &Keyring) -> Box<[u8]> {
+    seal_stream(Encoding::Native, message, Envelope { keyring, label: &[] }, [9; 12], true, false)
 }
 
 fn addr(number: u32) -> SocketAddr {

@@ -30,7 +30,7 @@ use crate::swim::member::{Bounds, Member, Table};
 use crate::swim::push_pull::speaker;
 use crate::swim::relay::is_for_us;
 use crate::swim::rules::alive_of;
-use crate::swim::{ExchangeKind, StreamStep, Swim, phase};
+use crate::swim::{Exchange, ExchangeKind, StreamStep, Swim, phase};
 use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
 use crate::types::{GossipAddr, Incarnation, Name, Tags};
@@ -78,7 +78,7 @@ struct Scratch {
 const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The format of a checkpoint; a checkpoint of another one is refused.
-pub(crate) const CHECKPOINT_VERSION: u16 = 4;
+pub(crate) const CHECKPOINT_VERSION: u16 = 5;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -346,12 +346,24 @@ impl Node {
                 }
             }
             StreamStep::Ack(seq) => swim.on_stream_ack(seq),
-            StreamStep::SendState(id, exchange) => {
-                let addr = GossipAddr::from(exchange.to);
-                let nodes = swim.local_nodes(ctx, |member| member.identity.addr == addr);
-                let join = exchange.kind != ExchangeKind::Periodic;
-                let state = PushPull { join, nodes, serf: serf.local_state(ctx), unreadable: 0 };
-                swim.streams().send(ctx, id, &StreamMessage::PushPull(state));
+            StreamStep::Begin(id, exchange) if exchange.compares() => {
+                let digest = serf.digest(ctx, LamportTime::default());
+                swim.streams().send(ctx, id, &StreamMessage::Digest(digest));
+            }
+            StreamStep::Begin(id, exchange) => send_state(ctx, swim, serf, id, exchange),
+            StreamStep::AnswerDigest(id, theirs) => {
+                serf.hear_clocks(theirs.clocks);
+                let digest = serf.digest(ctx, theirs.events_since);
+                swim.streams().send(ctx, id, &StreamMessage::Digest(digest));
+            }
+            StreamStep::Compare(id, exchange, theirs) => {
+                serf.hear_clocks(theirs.clocks);
+                let ours = serf.digest(ctx, theirs.events_since);
+                if (ours.members, ours.events) == (theirs.members, theirs.events) {
+                    swim.streams().finish(ctx, id, exchange);
+                } else {
+                    send_state(ctx, swim, serf, id, exchange);
+                }
             }
             StreamStep::AnswerState(id, from, encoding, state) => {
                 let speaker = speaker(&state, encoding, from, false);
@@ -591,6 +603,15 @@ fn view(member: &Member) -> MemberView {
         status_ltime: member.status_ltime,
         native: member.understands_native(),
     }
+}
+
+/// Tells the peer of an exchange of ours all that we know.
+fn send_state(ctx: &mut Ctx<'_>, swim: &mut Swim, serf: &Serf, id: StreamId, exchange: Exchange) {
+    let addr = GossipAddr::from(exchange.to);
+    let nodes = swim.local_nodes(ctx, |member| member.identity.addr == addr);
+    let join = exchange.kind != ExchangeKind::Periodic;
+    let state = PushPull { join, nodes, serf: serf.local_state(ctx), unreadable: 0 };
+    swim.streams().send(ctx, id, &StreamMessage::PushPull(state));
 }
 
 /// Takes a peer's state in, then answers with ours. Merging first lets the answer carry a refutation that the peer's

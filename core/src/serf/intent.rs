@@ -12,11 +12,12 @@ use crate::log::Log;
 use crate::scale::suspicion_min;
 use crate::serf::{Phase, Serf};
 use crate::snapshot::Line;
+use crate::swim::digest;
 use crate::swim::member::Walk;
 use crate::time::Time;
 use crate::timers::TimerKind;
 use crate::types::{Name, Slot};
-use crate::wire::{Intent, SerfMessage, SerfState, SwimState};
+use crate::wire::{Clocks, Digest, Intent, SerfMessage, SerfState, SwimState};
 
 /// An intent about a member that is not known yet; the newest per name is kept.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -119,28 +120,45 @@ impl Serf {
     /// What we tell a peer in a push/pull.
     pub(crate) fn local_state(&self, ctx: &Ctx<'_>) -> SerfState {
         let shown = || ctx.table.entries().map(|(_, member)| member).filter(|member| member.status != Status::None);
+        let Clocks { members, events, queries } = self.clocks();
         SerfState {
-            ltime: self.clock.time(),
-            event_ltime: self.event_clock.time(),
-            query_ltime: self.query_clock.time(),
+            ltime: members,
+            event_ltime: events,
+            query_ltime: queries,
             statuses: shown().map(|member| (member.name().clone(), member.status_ltime)).collect(),
             left: shown().filter(|member| member.status == Status::Left).map(|member| member.name().clone()).collect(),
             events: self.remembered_events(),
         }
     }
 
-    /// Takes in what a peer told us. Nothing of it is passed on. With `ignore_old` the user events of the peer's past are
-    /// not wanted: neither now nor from anybody else later (protocol.md 2.3).
-    pub(crate) fn merge(&mut self, ctx: &mut Ctx<'_>, state: SerfState, ignore_old: bool) {
+    const fn clocks(&self) -> Clocks {
+        Clocks { members: self.clock.time(), events: self.event_clock.time(), queries: self.query_clock.time() }
+    }
+
+    /// What we know, in short; of user events what both we and who wants those since `since` would keep.
+    pub(crate) fn digest(&self, ctx: &mut Ctx<'_>, since: LamportTime) -> Digest {
+        let events_since = since.max(self.events.since(self.event_clock.time()));
+        let times = self.events.times().filter(|&(ltime, _)| ltime >= events_since);
+        Digest { clocks: self.clocks(), members: ctx.table.digest(), events_since, events: digest::of_events(times) }
+    }
+
+    /// Moves our clocks past those of a peer.
+    pub(crate) fn hear_clocks(&mut self, clocks: Clocks) {
         for (clock, remote) in [
-            (&mut self.clock, state.ltime),
-            (&mut self.event_clock, state.event_ltime),
-            (&mut self.query_clock, state.query_ltime),
+            (&mut self.clock, clocks.members),
+            (&mut self.event_clock, clocks.events),
+            (&mut self.query_clock, clocks.queries),
         ] {
             if remote > LamportTime(0) {
                 clock.witness(LamportTime(remote.0.saturating_sub(1)));
             }
         }
+    }
+
+    /// Takes in what a peer told us. Nothing of it is passed on. With `ignore_old` the user events of the peer's past are
+    /// not wanted: neither now nor from anybody else later (protocol.md 2.3).
+    pub(crate) fn merge(&mut self, ctx: &mut Ctx<'_>, state: SerfState, ignore_old: bool) {
+        self.hear_clocks(Clocks { members: state.ltime, events: state.event_ltime, queries: state.query_ltime });
         let left: alloc::collections::BTreeSet<&Name> = state.left.iter().collect();
         for &(ref node, ltime) in state.statuses.iter().filter(|(node, _)| left.contains(node)) {
             // U-22: one tick later only for a member that we hold for failed, so that both sides agree that it left. For

@@ -37,8 +37,7 @@ impl<T: Weight> Seen<T> {
     where
         T: PartialEq<Q>,
     {
-        let window_start = LamportTime(clock.0.saturating_sub(limits::SEEN_TIMES));
-        if ltime < self.min || ltime < window_start {
+        if ltime < self.since(clock) {
             return false;
         }
         let at = self.times.entry(ltime).or_default();
@@ -49,7 +48,7 @@ impl<T: Weight> Seen<T> {
         self.len = self.len.saturating_add(1);
         self.bytes = self.bytes.saturating_add(item.bytes());
         at.push(item);
-        while self.times.first_key_value().is_some_and(|(&oldest, _)| oldest < window_start) {
+        while self.times.first_key_value().is_some_and(|(&oldest, _)| oldest < window_start(clock)) {
             self.drop_oldest();
         }
         true
@@ -78,6 +77,11 @@ impl<T: Weight> Seen<T> {
         self.min = self.min.max(min);
     }
 
+    /// The oldest time that is wanted while the clock shows `clock`.
+    pub(super) fn since(&self, clock: LamportTime) -> LamportTime {
+        self.min.max(window_start(clock))
+    }
+
     /// Everything that is remembered, oldest first.
     pub(super) fn times(&self) -> impl Iterator<Item = (LamportTime, &[T])> {
         self.times.iter().map(|(&ltime, items)| (ltime, items.as_slice()))
@@ -100,4 +104,8 @@ impl<T: Weight> Seen<T> {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+const fn window_start(clock: LamportTime) -> LamportTime {
+    LamportTime(clock.0.saturating_sub(limits::SEEN_TIMES))
 }

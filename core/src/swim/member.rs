@@ -16,6 +16,7 @@ use crate::limits;
 use crate::map::HashKey;
 use crate::rng::{Purpose, Rng};
 use crate::serf::tags::shows_native;
+use crate::swim::digest;
 use crate::time::Time;
 use crate::types::{Incarnation, Name, Slot};
 use crate::wire::SwimState;
@@ -126,6 +127,9 @@ pub struct Table {
     bounds: Bounds,
     /// Tombstones that a bound has cost since [`Table::take_evicted`].
     evicted: u64,
+    /// The digest over all members, until one of them changes.
+    #[serde(skip)]
+    digest: Option<u64>,
 }
 
 /// Looks members up in the order in which another member lists them. That is mostly the order of the slots, so each is
@@ -180,6 +184,7 @@ impl Table {
             me: Slot(0),
             bounds,
             evicted: 0,
+            digest: None,
         };
         table.me = table.place(me, now);
         table
@@ -204,7 +209,15 @@ impl Table {
     /// The entry of `slot`, to change; `None` if it was freed.
     pub fn find_mut(&mut self, slot: Slot) -> Option<&mut Member> {
         let (chunk, offset) = position(slot);
+        self.digest = None;
         self.chunks.get_mut(chunk)?.get_mut(offset)?.as_mut()
+    }
+
+    /// A number over what a push/pull says of members: of those who agree it is the same.
+    pub fn digest(&mut self) -> u64 {
+        let digest = self.digest.unwrap_or_else(|| digest::of_members(self.entries().map(|(_, member)| member)));
+        self.digest = Some(digest);
+        digest
     }
 
     /// The entry of the node itself.

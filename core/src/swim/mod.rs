@@ -18,6 +18,7 @@ use crate::types::{GossipAddr, Incarnation, SeqNo, Slot};
 use crate::wire::{Message, SwimState};
 
 pub mod awareness;
+pub(crate) mod digest;
 pub mod member;
 mod probe;
 pub(crate) mod push_pull;

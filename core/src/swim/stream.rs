@@ -17,7 +17,9 @@ use crate::time::Time;
 use crate::timers::{TimerKind, Timers};
 use crate::types::SeqNo;
 use crate::wire::memberlist::Progress;
-use crate::wire::{Encoding, Ping, PushPull, StreamMessage, WireError, open_stream, seal_stream, stream_encoding};
+use crate::wire::{
+    Digest, Encoding, Ping, PushPull, StreamMessage, WireError, open_stream, seal_stream, stream_encoding,
+};
 
 /// Every open stream of a node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,6 +42,8 @@ struct Stream {
     encoding: Encoding,
     received: Vec<u8>,
     progress: Progress,
+    /// Whether the peer's digest came: there is one of each side.
+    compared: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,6 +69,11 @@ impl Exchange {
     /// An exchange with somebody of whom nothing sure is known.
     pub(crate) const fn opening(ctx: &Ctx<'_>, kind: ExchangeKind, to: SocketAddr) -> Self {
         Self { kind, to, encoding: ctx.opening() }
+    }
+
+    /// Whether digests are compared first. Only members who exchange regularly have reason to agree.
+    pub(crate) fn compares(&self) -> bool {
+        self.kind == ExchangeKind::Periodic && self.encoding == Encoding::Native
     }
 }
 
@@ -97,8 +106,12 @@ pub(crate) enum StreamStep {
     Ping(StreamId, Ping),
     /// Our stream ping was answered.
     Ack(SeqNo),
-    /// The stream is connected and waits for our state.
-    SendState(StreamId, Exchange),
+    /// The stream is connected and waits for what we know.
+    Begin(StreamId, Exchange),
+    /// A peer sent the digest of what it knows and waits for ours.
+    AnswerDigest(StreamId, Digest),
+    /// The peer answered with its digest: if it is not ours, it waits for our state.
+    Compare(StreamId, Exchange, Digest),
     /// A peer sent its state and waits for ours.
     AnswerState(StreamId, SocketAddr, Encoding, PushPull),
     /// The peer answered with its state.
@@ -175,7 +188,7 @@ impl Streams {
         stream.connected = true;
         match &stream.role {
             Role::Inbound => StreamStep::Done,
-            Role::Exchange(exchange) => StreamStep::SendState(id, *exchange),
+            Role::Exchange(exchange) => StreamStep::Begin(id, *exchange),
             Role::Ping(ping) => {
                 let (message, encoding) = (StreamMessage::Ping(ping.clone()), stream.encoding);
                 write(ctx, Activity::Probe, id, encoding, &message);
@@ -185,7 +198,8 @@ impl Streams {
     }
 
     fn receive(&mut self, ctx: &mut Ctx<'_>, id: StreamId, bytes: &[u8]) -> StreamStep {
-        let Some(stream) = self.open.get_mut(&id) else { return StreamStep::Done };
+        // Nothing comes before the connection stands; what did would decide in which encoding we begin.
+        let Some(stream) = self.open.get_mut(&id).filter(|stream| stream.connected) else { return StreamStep::Done };
         if stream.received.len().saturating_add(bytes.len()) > limits::STREAM_BYTES_MAX {
             let error = WireError::TooLong { bytes: stream.received.len().saturating_add(bytes.len()) as u64 };
             self.reject(ctx, id, error);
@@ -217,10 +231,20 @@ impl Streams {
         let Some(stream) = self.open.get_mut(&id) else { return StreamStep::Done };
         self.held = self.held.saturating_sub(stream.received.len());
         stream.received = Vec::new();
+        stream.progress = Progress::NEW;
         let (peer, encoding) = (stream.peer, stream.encoding);
         match (&stream.role, message) {
             (Role::Inbound, StreamMessage::Ping(ping)) => StreamStep::Ping(id, ping),
             (Role::Inbound, StreamMessage::PushPull(state)) => StreamStep::AnswerState(id, peer, encoding, state),
+            (Role::Inbound, StreamMessage::Digest(digest)) if !stream.compared => {
+                stream.compared = true;
+                StreamStep::AnswerDigest(id, digest)
+            }
+            (Role::Exchange(exchange), StreamMessage::Digest(digest)) if exchange.compares() && !stream.compared => {
+                let exchange = *exchange;
+                stream.compared = true;
+                StreamStep::Compare(id, exchange, digest)
+            }
             (Role::Inbound, StreamMessage::User(message)) => {
                 self.close(ctx, id, StreamAction::Finish);
                 StreamStep::User(peer, message)
@@ -243,6 +267,7 @@ impl Streams {
                 StreamMessage::Ping(_)
                 | StreamMessage::Ack(_)
                 | StreamMessage::PushPull(_)
+                | StreamMessage::Digest(_)
                 | StreamMessage::Error(_)
                 | StreamMessage::User(_),
             ) => {
@@ -252,7 +277,7 @@ impl Streams {
         }
     }
 
-    /// Sends our state on an exchange of ours.
+    /// Sends what is not the last word of a stream.
     pub(crate) fn send(&mut self, ctx: &mut Ctx<'_>, id: StreamId, message: &StreamMessage) {
         if let Some(stream) = self.open.get(&id) {
             write(ctx, stream.role.activity(), id, stream.encoding, message);
@@ -265,6 +290,12 @@ impl Streams {
             write(ctx, Activity::Stream, id, stream.encoding, message);
             self.close(ctx, id, StreamAction::Finish);
         }
+    }
+
+    /// Ends an exchange that had nothing to tell.
+    pub(crate) fn finish(&mut self, ctx: &mut Ctx<'_>, id: StreamId, exchange: Exchange) {
+        self.close(ctx, id, StreamAction::Finish);
+        self.note(exchange, Ok(()));
     }
 
     /// Notes how an exchange whose stream is closed already has ended.
@@ -394,7 +425,7 @@ impl Streams {
 
 impl Stream {
     const fn new(peer: SocketAddr, role: Role, encoding: Encoding) -> Self {
-        Self { peer, role, connected: true, encoding, received: Vec::new(), progress: Progress::NEW }
+        Self { peer, role, connected: true, encoding, received: Vec::new(), progress: Progress::NEW, compared: false }
     }
 }
 

@@ -244,6 +244,13 @@ impl Lone {
     }
 }
 
+/// Whether a node's native frame is a push/pull.
+fn is_state(node: &Node, bytes: &[u8], id: StreamId) -> bool {
+    let keyring = Keyring::new(node.keys().cloned().collect());
+    let envelope = Envelope { keyring: &keyring, label: &node.config().label };
+    matches!(native::open_stream(bytes, envelope, id.is_ours()), Ok(Some(StreamMessage::PushPull(_))))
+}
+
 /// An event as one line.
 pub(super) fn show(event: &Event) -> String {
     match event {
@@ -288,6 +295,8 @@ pub(super) struct Cluster {
     /// Every reply, with its time.
     pub(super) heard: Vec<(Time, usize, u64, Reply)>,
     pub(super) packets: u64,
+    /// How many whole states were sent in push/pulls.
+    pub(super) states: u64,
     arrivals: BTreeMap<(Time, u64), (usize, Arrival)>,
     sequence: u64,
     peers: BTreeMap<(usize, StreamId), (usize, StreamId)>,
@@ -310,6 +319,7 @@ impl Cluster {
             heard: Vec::new(),
             queries: Vec::new(),
             packets: 0,
+            states: 0,
             arrivals: BTreeMap::new(),
             sequence: 0,
             peers: BTreeMap::new(),
@@ -486,6 +496,7 @@ impl Cluster {
                 None => (),
             },
             StreamAction::Write(bytes) => {
+                self.states += u64::from(is_state(self.node(number), &bytes, id));
                 if let Some(&(peer, other)) =
                     self.peers.get(&(number, id)).filter(|(peer, _)| !self.is_cut(number, *peer))
                 {

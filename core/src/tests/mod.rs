@@ -5,6 +5,7 @@ mod bounds_serf;
 mod cluster;
 mod contract;
 mod coordinate;
+mod digest;
 mod events_queries;
 mod go_regex;
 mod harness;

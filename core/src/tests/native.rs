@@ -17,8 +17,9 @@ use crate::wire::native::{
     seal_stream,
 };
 use crate::wire::{
-    Accused, Ack, Alive, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull,
-    Query, QueryResponse, Relay, ReplyTo, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, WireError,
+    Accused, Ack, Alive, Clocks, Digest, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState,
+    Ping, PushPull, Query, QueryResponse, Relay, ReplyTo, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent,
+    WireError,
 };
 
 const NONCE: [u8; 12] = *b"twelve bytes";
@@ -127,12 +128,18 @@ fn push_pull() -> StreamMessage {
     })
 }
 
+fn digest() -> Digest {
+    let clocks = Clocks { members: LamportTime(5), events: LamportTime(1), queries: LamportTime(128) };
+    Digest { clocks, members: 0x0102_0304_0506_0708, events_since: LamportTime(3), events: u64::MAX }
+}
+
 fn stream_messages() -> Vec<(&'static str, StreamMessage)> {
     vec![
         ("ping", StreamMessage::Ping(Ping { seq: SeqNo(7), node: "bravo".into(), source: None })),
         ("ack", StreamMessage::Ack(SeqNo(7))),
         ("push-pull", push_pull()),
         ("error", StreamMessage::Error("no".into())),
+        ("digest", StreamMessage::Digest(digest())),
     ]
 }
 

@@ -27,8 +27,8 @@ use crate::time::Time;
 use crate::types::{GossipAddr, JoinTarget, Meta, QueryId, SeqNo, Tags, Versions};
 use crate::wire::memberlist::PacketForm;
 use crate::wire::{
-    Ack, Encoding, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
-    QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, seal_stream,
+    Ack, Clocks, Digest, Encoding, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping,
+    PushPull, Query, QueryResponse, Relay, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent, seal_stream,
 };
 
 const SEEDS: u64 = 400;
@@ -283,6 +283,14 @@ impl World {
         QueryResponse { ltime, id, from: name(self.below(NAMES)), ack: self.one_in(2), payload }
     }
 
+    fn digest(&mut self) -> Digest {
+        let mut number = || u64::from(self.small());
+        let (members, events, queries, since) = (number(), number(), number(), number());
+        let [members, events, queries, events_since] = [members, events, queries, since].map(LamportTime);
+        let clocks = Clocks { members, events, queries };
+        Digest { clocks, members: number(), events_since, events: number() }
+    }
+
     fn push_pull(&mut self) -> PushPull {
         let states = [SwimState::Alive, SwimState::Suspect, SwimState::Dead, SwimState::Left];
         let nodes = (0..self.below(6))
@@ -355,6 +363,7 @@ impl World {
                     0 => StreamMessage::Ping(self.ping()),
                     1 => StreamMessage::Ack(SeqNo(self.below(40) as u32)),
                     2 => StreamMessage::Error("no".into()),
+                    3 if encoding == Encoding::Native => StreamMessage::Digest(self.digest()),
                     _ => StreamMessage::PushPull(self.push_pull()),
                 };
                 let nonce = [self.small() as u8; 12];

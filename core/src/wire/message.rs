@@ -239,6 +239,8 @@ pub enum StreamMessage {
     Ack(SeqNo),
     /// The whole state, as a question or as the answer.
     PushPull(PushPull),
+    /// What stands before a push/pull in the native encoding, and its answer: those who agree need none.
+    Digest(Digest),
     /// Why the acceptor refuses.
     Error(String),
     /// A message of the layer above; only programs over upstream's library send one on a stream (gossip-wire.md 2.3).
@@ -256,6 +258,30 @@ pub struct PushPull {
     pub serf: SerfState,
     /// How many members were beyond a bound and are left out; always 0 in what is sent.
     pub unreadable: u32,
+}
+
+/// Everything that a node knows, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// The clocks, which are told and not compared.
+    pub clocks: Clocks,
+    /// Over what a push/pull says of members.
+    pub members: u64,
+    /// From which Lamport time on user events are compared.
+    pub events_since: LamportTime,
+    /// Over those of them that are remembered.
+    pub events: u64,
+}
+
+/// What the three Lamport clocks of a node show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clocks {
+    /// The member clock.
+    pub members: LamportTime,
+    /// The event clock.
+    pub events: LamportTime,
+    /// The query clock.
+    pub queries: LamportTime,
 }
 
 /// One member of a push/pull.

@@ -31,8 +31,8 @@ pub mod native;
 pub use budget::Budget;
 pub use incoming::{Incoming, Received};
 pub use message::{
-    Accused, Ack, Alive, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping, PushPull, Query,
-    QueryResponse, Relay, ReplyTo, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent,
+    Accused, Ack, Alive, Clocks, Digest, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping,
+    PushPull, Query, QueryResponse, Relay, ReplyTo, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent,
 };
 
 /// How messages are turned into bytes. Both carry the same values.

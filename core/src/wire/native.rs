@@ -9,8 +9,8 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Accused, Ack, Alive, IndirectPing, Intent, Message, Ping, PushPull, ReplyTo, SerfMessage, SerfState, StreamMessage,
-    WireError,
+    Accused, Ack, Alive, Clocks, Digest, IndirectPing, Intent, Message, Ping, PushPull, ReplyTo, SerfMessage,
+    SerfState, StreamMessage, WireError,
 };
 use crate::coordinate::{self, Coordinate};
 use crate::lamport::LamportTime;
@@ -130,6 +130,16 @@ enum StreamForm<'a> {
     PushPull(PushPullHead),
     Error(&'a str),
     User(#[serde(borrow)] Bytes<'a>),
+    Digest(DigestForm),
+}
+
+/// A digest; what has no small values stands in whole bytes.
+#[derive(Serialize, Deserialize)]
+struct DigestForm {
+    clocks: Clocks,
+    members: [u8; 8],
+    events_since: LamportTime,
+    events: [u8; 8],
 }
 
 /// Stands before the entries, which follow in this order: nodes, statuses, left, events.
@@ -296,6 +306,17 @@ impl<'a> IntentForm<'a> {
     }
 }
 
+impl DigestForm {
+    const fn of(&Digest { clocks, members, events_since, events }: &Digest) -> Self {
+        Self { clocks, members: members.to_le_bytes(), events_since, events: events.to_le_bytes() }
+    }
+
+    const fn into_digest(self) -> Digest {
+        let Self { clocks, members, events_since, events } = self;
+        Digest { clocks, members: u64::from_le_bytes(members), events_since, events: u64::from_le_bytes(events) }
+    }
+}
+
 /// Appends the message of a stream.
 fn encode_stream(message: &StreamMessage, out: &mut Vec<u8>) {
     match message {
@@ -308,6 +329,7 @@ fn encode_stream(message: &StreamMessage, out: &mut Vec<u8>) {
         StreamMessage::User(message) => {
             append(&StreamForm::User(Bytes(message)), out);
         }
+        StreamMessage::Digest(digest) => append(&StreamForm::Digest(DigestForm::of(digest)), out),
         StreamMessage::PushPull(PushPull { join, nodes, serf, unreadable: _ }) => {
             let SerfState { ltime, event_ltime, query_ltime, statuses, left, events } = serf;
             let head = PushPullHead {
@@ -341,6 +363,7 @@ fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
         StreamForm::Error(text) if text.len() > limits::ERROR_BYTES_MAX => return Err(WireError::OutOfRange),
         StreamForm::Error(text) => StreamMessage::Error(text.into()),
         StreamForm::User(message) => StreamMessage::User(message.0.into()),
+        StreamForm::Digest(form) => StreamMessage::Digest(form.into_digest()),
         StreamForm::PushPull(PushPullHead { join, ltime, event_ltime, query_ltime, nodes, statuses, left, events }) => {
             let nodes = entries::take_nodes(&mut rest, nodes)?;
             let statuses = entries::take_statuses(&mut rest, statuses)?;

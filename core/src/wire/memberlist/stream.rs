@@ -139,6 +139,8 @@ fn write(message: &StreamMessage, writer: &mut Writer) {
         StreamMessage::Ping(ping) => swim::write_ping(ping, writer),
         StreamMessage::Ack(seq) => swim::write_ack(*seq, None, writer),
         StreamMessage::PushPull(state) => push_pull::write(state, writer),
+        // Native alone; a core never asks for it in this encoding.
+        StreamMessage::Digest(_) => debug_assert!(false, "memberlist's encoding has no digest"),
         StreamMessage::Error(text) => {
             let end = text.floor_char_boundary(limits::ERROR_BYTES_MAX);
             writer.raw_byte(kind::ERROR).map(1).text("Error").text(text.get(..end).unwrap_or_default());
