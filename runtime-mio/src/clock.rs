@@ -39,7 +39,7 @@ impl Clock {
         i128::try_from(since.as_nanos()).unwrap_or(i128::MAX)
     }
 
-    /// Seconds since 1970, for log lines only: as of the kernel's last tick, which costs a fifth.
+    /// Seconds since 1970, for log lines only: as of the kernel's last tick, which costs less to ask for.
     pub(crate) fn wall() -> i64 {
         clock_gettime(ClockId::RealtimeCoarse).tv_sec
     }

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use villein_core::log::Level;
 
 use crate::clock::Clock;
-use crate::local_time::{Stamp, Zone};
+use crate::local_time::Zone;
 use crate::syslog::Syslog;
 
 /// Lines that are kept (rpc.md 6, monitor).
@@ -40,7 +40,7 @@ pub(crate) struct Journal {
     zone: Zone,
     level: Level,
     /// The second of the last line, and how lines show it.
-    second: (i64, Stamp, String),
+    second: (i64, String),
     /// Room in which lines are written.
     room: String,
     lines: VecDeque<Line>,
@@ -61,10 +61,9 @@ struct Gate {
 impl Journal {
     /// An empty log whose output is held back until [`Journal::open_gate`].
     pub(crate) fn new(sink: Sink, zone: Zone, level: Level) -> Self {
-        let stamp = zone.stamp(0);
         Self {
             sink,
-            second: (0, stamp, stamp.to_string()),
+            second: (0, zone.stamp(0).to_string()),
             zone,
             level,
             room: String::new(),
@@ -91,16 +90,14 @@ impl Journal {
     pub(crate) fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
         let now = Clock::wall();
         if now != self.second.0 {
-            let stamp = self.zone.stamp(now);
-            self.second = (now, stamp, stamp.to_string());
+            self.second = (now, self.zone.stamp(now).to_string());
         }
-        let (_, stamp, shown) = &self.second;
         let is_put_out = level >= self.level;
         if is_put_out && let Some(syslog) = &mut self.syslog {
-            syslog.send(level, stamp, &text.to_string());
+            syslog.send(level, &self.zone.stamp(now), &text.to_string());
         }
         let mut line = std::mem::take(&mut self.room);
-        line.extend([INDENT, shown]);
+        line.extend([INDENT, &self.second.1]);
         let _ = write!(line, " [{level}] {text}"); // Room for text cannot fail.
         // As in Go: a line break of its own is enough, and one is taken off for `serf monitor`.
         if line.ends_with('\n') {
@@ -129,7 +126,10 @@ impl Journal {
             self.first += 1;
         }
         room.clear();
-        room.shrink_to(ROOM_KEPT);
+        // BYTES_MAX counts text: a short line must not keep the room of a long one that stood here.
+        if room.capacity() / 2 > text.len() {
+            room.shrink_to(text.len());
+        }
         room.push_str(text);
         self.bytes += room.len();
         self.lines.push_back(Line { level, text: room });

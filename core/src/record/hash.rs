@@ -88,9 +88,9 @@ impl OutputHash {
         scratch.clear();
         let written = postcard::to_extend(value, scratch);
         debug_assert!(written.is_ok(), "all lengths are known");
-        self.scratch = written.unwrap_or_default();
-        self.number(self.scratch.len() as u64);
-        self.hasher.write(&self.scratch);
+        let scratch = written.unwrap_or_default();
+        self.bytes(&scratch);
+        self.scratch = scratch;
     }
 }
 
