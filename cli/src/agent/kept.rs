@@ -117,7 +117,7 @@ fn mismatch(value: &Value, wanted: &str) -> String {
     format!("json: cannot unmarshal {got} into Go value of type {wanted}")
 }
 
-fn read_tags(text: &[u8], path: &str) -> Result<Tags, String> {
+pub(crate) fn read_tags(text: &[u8], path: &str) -> Result<Tags, String> {
     let tags = match parse(text, path)? {
         Value::Null => return Ok(Tags::new()),
         Value::Object(tags) => tags,
@@ -136,7 +136,7 @@ fn read_tags(text: &[u8], path: &str) -> Result<Tags, String> {
 }
 
 /// The keys of a file and how many it has; one that stands there twice counts twice.
-fn read_keys(text: &[u8], path: &str) -> Result<(Vec<Key>, usize), String> {
+pub(crate) fn read_keys(text: &[u8], path: &str) -> Result<(Vec<Key>, usize), String> {
     let undecoded = |error: String| format!("Failed to decode keyring file: {error}");
     let texts = match parse(text, path).map_err(undecoded)? {
         Value::Null => Vec::new(),

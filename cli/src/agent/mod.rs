@@ -2,9 +2,9 @@
 
 mod banner;
 mod config;
-mod config_file;
+pub(crate) mod config_file;
 mod flags;
-mod kept;
+pub(crate) mod kept;
 mod plan;
 mod settings;
 

@@ -1,0 +1,4 @@
+//! `rpc_client` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| villein_fuzz::run("rpc_client", bytes));

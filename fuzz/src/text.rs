@@ -1,0 +1,19 @@
+//! Patterns and filters that peers and clients write.
+
+use villein_core::go_regex::{GoRegex, anchored};
+use villein_core::rpc::StreamFilter;
+
+use crate::pick::Pick;
+
+/// A filter of a query or a listing against any value, and the filter of a stream.
+pub(crate) fn filter(bytes: &[u8]) {
+    let mut pick = Pick::new(bytes);
+    let value = pick.bytes();
+    let pattern = pick.rest();
+    let _ = StreamFilter::parse(pattern);
+    match (GoRegex::new(pattern), anchored(pattern)) {
+        (Ok(free), Ok(bound)) => assert!(!bound.is_match(value) || free.is_match(value), "a match of all is a match"),
+        (Err(free), _) => _ = free.to_string(),
+        (Ok(_), Err(bound)) => _ = bound.to_string(),
+    }
+}
