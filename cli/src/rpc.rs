@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use villein_core::msgpack::Value;
@@ -25,7 +25,7 @@ const READ_BYTES: usize = 64 * 1024;
 /// Where the agent is, and how to be let in.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RpcArgs {
-    /// RPC address of the agent. By default what SERF_RPC_ADDR holds, else 127.0.0.1:7373.
+    /// RPC address of the agent, HOST:PORT or unix:PATH. By default what SERF_RPC_ADDR holds, else 127.0.0.1:7373.
     #[arg(long, value_name = "ADDR")]
     rpc_addr: Option<String>,
     /// Token that the agent asks for. By default what SERF_RPC_AUTH holds, else none.
@@ -95,9 +95,28 @@ pub(crate) enum Word {
     },
 }
 
+/// A connection, over a port or over a socket file.
+trait Stream: Read + Write {}
+
+impl<T: Read + Write> Stream for T {}
+
+/// Connects to `host:port` or `unix:PATH`; the error is the text that Go's `net.Dial` gives.
+fn dial(address: &str) -> Result<Box<dyn Stream>, String> {
+    let set_up = |result: std::io::Result<()>| result.map_err(|error| go::os_error(&error));
+    if let Some(path) = address.strip_prefix("unix:") {
+        let failed = |error| format!("dial unix {path}: connect: {}", go::os_error(&error));
+        let agent = UnixStream::connect(path).map_err(failed)?;
+        set_up(agent.set_write_timeout(Some(TIMEOUT)))?;
+        return Ok(Box::new(agent));
+    }
+    let agent = go::net::dial_tcp(address, TIMEOUT)?;
+    set_up(agent.set_write_timeout(Some(TIMEOUT)).and_then(|()| agent.set_nodelay(true)))?;
+    Ok(Box::new(agent))
+}
+
 /// An agent that has let us in.
 pub(crate) struct Client {
-    agent: TcpStream,
+    agent: Box<dyn Stream>,
     protocol: rpc::Client,
     /// Whose records are log lines; all others are events.
     monitor_seq: Option<u64>,
@@ -109,9 +128,7 @@ impl Client {
     /// Connects, shakes hands and authenticates. The error is the command's whole sentence.
     pub(crate) fn connect(args: &RpcArgs) -> Result<Self, String> {
         let failed = |error: &dyn fmt::Display| format!("Error connecting to Serf agent: {error}");
-        let agent = go::net::dial_tcp(&args.address(), TIMEOUT).map_err(|error| failed(&error))?;
-        let set_up = agent.set_write_timeout(Some(TIMEOUT)).and_then(|()| agent.set_nodelay(true));
-        set_up.map_err(|error| failed(&go::os_error(&error)))?;
+        let agent = dial(&args.address()).map_err(|error| failed(&error))?;
         let mut client = Self { agent, protocol: rpc::Client::new(), monitor_seq: None, waiting: VecDeque::new() };
         client.ask(&Request::Handshake { version: rpc::VERSION }).map_err(|error| failed(&error))?;
         if let Some(key) = args.token() {

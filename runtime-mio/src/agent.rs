@@ -33,8 +33,9 @@ use crate::recorder::Recorder;
 use crate::requests::Asker;
 use crate::resolver::Resolver;
 use crate::rpc_server::RpcServer;
+use crate::rpc_socket::RpcListener;
 use crate::signals::{Signal, Signals};
-use crate::sockets::{self, Gossip};
+use crate::sockets::Gossip;
 use crate::telemetry::Telemetry;
 use crate::tokens::Source;
 
@@ -178,8 +179,8 @@ impl Agent {
             }
             None => None,
         };
-        let rpc = sockets::rpc_listener(&options.rpc_addr).map_err(StartError::Rpc)?;
-        let rpc = RpcServer::new(rpc, poll.registry(), options.rpc_auth)?;
+        let rpc = RpcListener::open(&options.rpc_addr, poll.registry()).map_err(StartError::Rpc)?;
+        let rpc = RpcServer::new(rpc, options.rpc_auth);
         journal.say(format_args!("==> Starting Serf agent RPC..."));
         let (sender, control) = sync_channel(CONTROLS_MAX);
         Ok(Self {
@@ -225,8 +226,8 @@ impl Agent {
         self.node.config().advertise.socket_addr()
     }
 
-    /// Where RPC clients are served.
-    pub fn rpc_addr(&self) -> SocketAddr {
+    /// The port at which RPC clients are served; `None`: they are not, or at a socket file.
+    pub fn rpc_addr(&self) -> Option<SocketAddr> {
         self.rpc.local_addr()
     }
 

@@ -117,13 +117,19 @@ impl Handlers {
         }
     }
 
-    fn start(&mut self, line: String, node: &Name, tags: &Tags, registry: &Registry, now: Time) -> io::Result<()> {
+    fn start(
+        &mut self,
+        line: String,
+        (node, tags): (&Name, &Tags),
+        registry: &Registry,
+        limit: (Time, Option<Duration>),
+    ) -> io::Result<()> {
         let Some(current) = &mut self.current else { return Ok(()) };
-        let environment = current.occurrence.environment(node, tags);
+        let environment = current.occurrence.environment(node, tags)?;
         let pipes = [self.pipes, self.pipes + 1];
         self.pipes += 2;
         let input = current.occurrence.input.clone();
-        current.script = Some(Script::start(line, environment, input, pipes, (registry, &self.waker), now)?);
+        current.script = Some(Script::start(line, environment, input, pipes, (registry, &self.waker), limit)?);
         Ok(())
     }
 
@@ -132,7 +138,7 @@ impl Handlers {
         self.left_open.retain_mut(|output| !output.discard(buffer));
         let slot = &mut self.current.as_mut()?.script;
         let script = slot.as_mut()?;
-        let Some(result) = script.progress(buffer) else {
+        let Some(result) = script.progress(now, buffer) else {
             if !script.said_slow && now.since(script.started) >= SLOW {
                 script.said_slow = true;
                 let problem = format_args!("agent: Script '{}' slow, execution exceeding 1s", script.line);
@@ -169,7 +175,8 @@ impl Handlers {
         if script.is_some_and(Script::is_ready) || self.left_open.iter().any(Output::is_ready) {
             return Some(now);
         }
-        script.filter(|script| !script.said_slow).map(|script| script.started + SLOW)
+        let slow = script.filter(|script| !script.said_slow).map(|script| script.started + SLOW);
+        slow.into_iter().chain(script.and_then(Script::deadline)).min()
     }
 }
 
@@ -187,11 +194,13 @@ impl Agent {
 
     fn start_scripts(&mut self) {
         while let Some(line) = self.handlers.next_line(&self.live.event_handlers, &mut self.journal) {
-            let node = &self.node.config().name;
-            let started =
-                self.handlers.start(line.clone(), node, &self.node.tags(), self.poll.registry(), self.clock.now());
+            let (node, tags) = (&self.node.config().name, self.node.tags());
+            let limit = (self.clock.now(), self.live.handler_limit);
+            let started = self.handlers.start(line.clone(), (node, &tags), self.poll.registry(), limit);
             if let Err(error) = started {
-                let problem = format_args!("agent: Error invoking script '{line}': {}", errno_text(&error));
+                // What the system refuses has Go's words; what we refuse, our own.
+                let reason = if error.raw_os_error().is_some() { errno_text(&error) } else { error.to_string() };
+                let problem = format_args!("agent: Error invoking script '{line}': {reason}");
                 self.journal.log(Level::Err, problem);
             }
         }

@@ -1,7 +1,8 @@
 //! What an event handler's script is told: environment and standard input (cli.md 4.2 and 4.3).
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use villein_core::event::{Event, MemberInfo, QueryKey};
 use villein_core::types::{Name, Tags};
@@ -54,7 +55,24 @@ impl Occurrence {
     }
 
     /// The variables that are put over those of the agent.
-    pub(crate) fn environment(&self, node: &Name, tags: &Tags) -> Vec<(OsString, OsString)> {
+    ///
+    /// # Errors
+    /// One has a zero byte, which no variable can have: it is named, and nothing is run.
+    pub(crate) fn environment(&self, node: &Name, tags: &Tags) -> io::Result<Vec<(OsString, OsString)>> {
+        let variables = self.variables(node, tags);
+        match variables.iter().find(|(_, value)| value.as_bytes().contains(&0)) {
+            Some((name, _)) => {
+                let problem = format!(
+                    "fork/exec /bin/sh: invalid argument: the value of {} has a zero byte, which no variable can have",
+                    name.display()
+                );
+                Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+            }
+            None => Ok(variables),
+        }
+    }
+
+    fn variables(&self, node: &Name, tags: &Tags) -> Vec<(OsString, OsString)> {
         let role = tags.get(ROLE).cloned().unwrap_or_default();
         let mut variables = vec![
             ("SERF_EVENT".into(), self.kind.as_str().into()),
@@ -166,7 +184,7 @@ mod tests {
     fn tags_become_variables_in_capitals() {
         let names = ["my-tag.x", "9lives", "ünï", "ROLE_2"].map(|tag| variable_name(tag.as_bytes()));
         assert_eq!(names, ["MY_TAG_X", "9LIVES", "_N_", "ROLE_2"]);
-        let environment = user("").environment(&"n1".into(), &tags(&[("role", "web"), ("dc", "a\nb")]));
+        let environment = user("").variables(&"n1".into(), &tags(&[("role", "web"), ("dc", "a\nb")]));
         let shown: Vec<_> = environment.iter().map(|(k, v)| (k.to_str(), v.to_str())).collect();
         let wanted = [
             ("SERF_EVENT", "user"),
@@ -178,5 +196,16 @@ mod tests {
             ("SERF_USER_LTIME", "7"),
         ];
         assert_eq!(shown, wanted.map(|(k, v)| (Some(k), Some(v))));
+    }
+
+    #[test]
+    fn a_value_that_no_variable_can_have_is_refused_and_named() {
+        let node = Name::from("n1");
+        assert!(user("x").environment(&node, &tags(&[("role", "db")])).is_ok());
+        let error = user("x").environment(&node, &tags(&[("my-tag", "a\0b")])).expect_err("has a zero byte");
+        assert_eq!(
+            error.to_string(),
+            "fork/exec /bin/sh: invalid argument: the value of SERF_TAG_MY_TAG has a zero byte, which no variable can have"
+        );
     }
 }

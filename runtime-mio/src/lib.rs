@@ -29,6 +29,7 @@ mod recorder;
 mod requests;
 mod resolver;
 mod rpc_server;
+mod rpc_socket;
 mod script;
 mod signals;
 mod sockets;

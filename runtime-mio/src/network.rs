@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 
+use mio::net::TcpListener;
 use mio::{Registry, Token};
 use villein_core::io::{StreamAction, StreamError, StreamEvent, StreamId};
 use villein_core::log::Level;
@@ -70,7 +71,7 @@ impl Network {
             udp: Udp::new(gossip.udp, registry, Source::Udp.token())?,
             udp_readable: false,
             udp_writable: false,
-            listener: Listener::new(gossip.tcp, registry, Source::Listener.token())?,
+            listener: Listener::new(TcpListener::from_std(gossip.tcp), registry, Source::Listener.token())?,
             streams: Streams::default(),
             told: VecDeque::new(),
             datagram_last: false,

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use mio::Waker;
 use villein_core::Config;
@@ -30,7 +31,7 @@ pub struct AgentOptions {
     pub advertise: Option<SocketAddr>,
     /// The gossip key of 16, 24 or 32 bytes; it is put before the keys of the configuration.
     pub encrypt_key: Option<Vec<u8>>,
-    /// Where RPC clients are served, `host:port`.
+    /// Where RPC clients are served: `host:port`, `unix:PATH`, or `off`.
     pub rpc_addr: String,
     /// The token that RPC clients must show; empty: none.
     pub rpc_auth: String,
@@ -78,6 +79,8 @@ pub struct LiveOptions {
     pub skip_leave_on_interrupt: bool,
     /// The event handlers, in the order in which they run (cli.md 4).
     pub event_handlers: Vec<EventScript>,
+    /// How long a script may run before it is killed, with all that it has started; `None`: for ever, as upstream.
+    pub handler_limit: Option<Duration>,
 }
 
 /// Reads the configuration again.

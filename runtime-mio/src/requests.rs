@@ -81,7 +81,7 @@ impl Agent {
             self.serve_client(id, now);
         }
         self.rpc.pump_log(&mut self.journal);
-        self.rpc.flush(now);
+        self.rpc.flush(now, &mut self.journal);
     }
 
     /// Reads once from a client and does what it asks for, as long as it takes the answers.
@@ -279,7 +279,7 @@ impl Agent {
         loop {
             let now = self.now();
             self.rpc.pump_log(&mut self.journal);
-            self.rpc.flush(now);
+            self.rpc.flush(now, &mut self.journal);
             if !self.rpc.is_owed() || now >= until || self.poll.poll(&mut events, Some(until.since(now))).is_err() {
                 return;
             }

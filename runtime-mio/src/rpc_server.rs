@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mio::net::TcpStream;
 use mio::{Interest, Registry};
 use villein_core::Time;
 use villein_core::event::QueryKey;
@@ -14,18 +13,21 @@ use villein_core::log::Level;
 use villein_core::rpc::{QueryRecord, Session, StreamEvent};
 
 use crate::log_ring::Journal;
-use crate::tcp::{Accept, Listener};
+use crate::rpc_socket::{Arrival, Connection, Peer, RpcListener};
 use crate::tokens::Source;
 
 /// Clients at one time; upstream has no bound (rpc.md 1).
 const CLIENTS_MAX: usize = 1_024;
 /// How long a client that is being closed may take to read what it is still owed.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take to say who it is. Later it may be silent for as long as it likes, as with upstream.
+const GREETING_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of what it is owed: a pager at a terminal waits for minutes, a dead host for ever.
+const STALL_MAX: Duration = Duration::from_secs(300);
 
 /// The listener and its clients.
 pub(crate) struct RpcServer {
-    listener: Listener,
-    addr: SocketAddr,
+    listener: RpcListener,
     auth: Vec<u8>,
     clients: BTreeMap<u64, Client>,
     clients_max: usize,
@@ -36,14 +38,19 @@ pub(crate) struct RpcServer {
 pub(crate) struct Client {
     /// What was said so far, and what must be said.
     pub(crate) session: Session,
-    peer: SocketAddr,
-    socket: TcpStream,
+    peer: Peer,
+    socket: Connection,
+    since: Time,
     /// The queries that its streams have shown, by the ids that they have there.
     queries: BTreeMap<u64, QueryKey>,
     readable: bool,
     writable: bool,
     /// One reply or record, and how much of it is written.
     unsent: Option<(Vec<u8>, usize)>,
+    /// Bytes written so far.
+    written: u64,
+    /// Since when it has taken nothing of what it is owed, and how much it had taken by then.
+    stalled: Option<(Time, u64)>,
     /// Whether requests wait that this turn had no room for.
     pub(crate) busy: bool,
     /// Set when nothing more is read; the client goes once it has what it is owed, or at that time.
@@ -67,22 +74,14 @@ pub(crate) enum Input {
 }
 
 impl RpcServer {
-    /// Registers the listener. An empty token lets everybody in.
-    pub(crate) fn new(socket: std::net::TcpListener, registry: &Registry, auth: String) -> io::Result<Self> {
-        let addr = socket.local_addr()?;
-        let listener = Listener::new(socket, registry, Source::RpcListener.token())?;
-        Ok(Self {
-            listener,
-            addr,
-            auth: auth.into_bytes(),
-            clients: BTreeMap::new(),
-            clients_max: CLIENTS_MAX,
-            accepted: 0,
-        })
+    /// Serves who comes to `listener`. An empty token lets everybody in.
+    pub(crate) fn new(listener: RpcListener, auth: String) -> Self {
+        Self { listener, auth: auth.into_bytes(), clients: BTreeMap::new(), clients_max: CLIENTS_MAX, accepted: 0 }
     }
 
-    pub(crate) const fn local_addr(&self) -> SocketAddr {
-        self.addr
+    /// The address of its port, if it has one.
+    pub(crate) const fn local_addr(&self) -> Option<SocketAddr> {
+        self.listener.addr()
     }
 
     /// The system says that clients wait.
@@ -103,7 +102,7 @@ impl RpcServer {
         let clients = self
             .clients
             .values()
-            .filter_map(|client| if client.can_read() || client.busy { Some(now) } else { client.close_by });
+            .filter_map(|client| if client.can_read() || client.busy { Some(now) } else { client.patience() });
         clients.chain(self.listener.deadline(now)).min()
     }
 
@@ -112,11 +111,15 @@ impl RpcServer {
         let before = self.accepted;
         let Self { listener, clients, accepted, auth, clients_max, .. } = self;
         listener.accept(now, |accept| match accept {
-            Accept::Taken(_, peer) if clients.len() >= *clients_max => {
+            Arrival::Client(_, peer) if clients.len() >= *clients_max => {
                 journal
                     .log(Level::Warn, format_args!("agent.ipc: Refused client: {peer}: {clients_max} are connected"));
             }
-            Accept::Taken(socket, peer) => match Client::new(socket, peer, *accepted, auth, registry) {
+            Arrival::Client(_, peer) if !peer.is_admitted() => {
+                let problem = format_args!("agent.ipc: Refused client: {peer}: neither root nor the agent's own user");
+                journal.log(Level::Warn, problem);
+            }
+            Arrival::Client(socket, peer) => match Client::new(socket, peer, *accepted, auth, now, registry) {
                 Ok(client) => {
                     journal.log(Level::Info, format_args!("agent.ipc: Accepted client: {peer}"));
                     clients.insert(*accepted, client);
@@ -124,7 +127,7 @@ impl RpcServer {
                 }
                 Err(error) => journal.log(Level::Err, format_args!("agent.ipc: Failed to accept client: {error}")),
             },
-            Accept::Failed(error) => {
+            Arrival::Failed(error) => {
                 journal.log(Level::Err, format_args!("agent.ipc: Failed to accept client: {error}"));
             }
         });
@@ -200,9 +203,18 @@ impl RpcServer {
     }
 
     /// Writes what the sockets take, and lets go of clients that are done.
-    pub(crate) fn flush(&mut self, now: Time) {
+    pub(crate) fn flush(&mut self, now: Time, journal: &mut Journal) {
         self.clients.retain(|_, client| {
-            client.flush().is_ok() && client.close_by.is_none_or(|by| client.is_owed() && now < by)
+            if client.flush().is_err() || (client.close_by.is_some() && !client.is_owed()) {
+                return false;
+            }
+            client.note_stall(now);
+            let stays = client.patience().is_none_or(|by| now < by);
+            if !stays && client.close_by.is_none() {
+                let (peer, reason) = (client.peer, client.impatience());
+                journal.log(Level::Warn, format_args!("agent.ipc: Closing client: {peer}: {reason}"));
+            }
+            stays
         });
     }
 
@@ -213,17 +225,27 @@ impl RpcServer {
 }
 
 impl Client {
-    fn new(mut socket: TcpStream, peer: SocketAddr, id: u64, auth: &[u8], registry: &Registry) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
+    fn new(
+        mut socket: Connection,
+        peer: Peer,
+        id: u64,
+        auth: &[u8],
+        now: Time,
+        registry: &Registry,
+    ) -> io::Result<Self> {
+        socket.set_nodelay()?;
         registry.register(&mut socket, Source::Client(id).token(), Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self {
             session: Session::new(auth),
             peer,
             socket,
+            since: now,
             queries: BTreeMap::new(),
             readable: true,
             writable: true,
             unsent: None,
+            written: 0,
+            stalled: None,
             busy: false,
             close_by: None,
             monitor: None,
@@ -276,6 +298,24 @@ impl Client {
         self.unsent.is_some() || self.session.has_output()
     }
 
+    /// Notes since when it has taken nothing, if it is owed something.
+    fn note_stall(&mut self, now: Time) {
+        let written = self.written;
+        let before = self.stalled.filter(|&(_, taken)| taken == written);
+        self.stalled = self.is_owed().then(|| before.unwrap_or((now, written)));
+    }
+
+    /// Until when it may go on as it does; `None`: for ever.
+    fn patience(&self) -> Option<Time> {
+        let greeting = (!self.session.is_admitted()).then(|| self.since + GREETING_MAX);
+        self.close_by.or(greeting).into_iter().chain(self.stalled.map(|(since, _)| since + STALL_MAX)).min()
+    }
+
+    /// Why patience with it is over.
+    const fn impatience(&self) -> &'static str {
+        if self.session.is_admitted() { "it takes nothing" } else { "it does not say who it is" }
+    }
+
     /// Each reply and each record is one write: some clients decode segment by segment (rpc.md 7).
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         while self.writable {
@@ -289,6 +329,7 @@ impl Client {
             match self.socket.write(bytes.get(*written..).unwrap_or_default()) {
                 Ok(len) => {
                     *written += len;
+                    self.written += len as u64;
                     if *written >= bytes.len() {
                         self.unsent = None;
                     }
@@ -321,15 +362,15 @@ mod tests {
     impl Server {
         fn new(ip: &str) -> Self {
             let poll = Poll::new().expect("a poll");
-            let socket = crate::sockets::rpc_listener(&format!("{ip}:0")).expect("listens");
-            let rpc = RpcServer::new(socket, poll.registry(), String::new()).expect("registers");
+            let listener = RpcListener::open(&format!("{ip}:0"), poll.registry()).expect("listens");
+            let rpc = RpcServer::new(listener, String::new());
             let journal = Journal::new(Box::new(io::sink()), Zone::default(), Level::Err);
             Self { poll, rpc, journal }
         }
 
         /// Connects, and accepts what has connected.
         fn connect(&mut self) -> std::net::TcpStream {
-            let peer = std::net::TcpStream::connect(self.rpc.local_addr()).expect("connects");
+            let peer = std::net::TcpStream::connect(self.rpc.local_addr().expect("a port")).expect("connects");
             self.poll.poll(&mut Events::with_capacity(8), Some(Duration::from_secs(10))).expect("wakes");
             self.rpc.listener_ready();
             self.rpc.accept(Time::ZERO, self.poll.registry(), &mut self.journal);
@@ -364,6 +405,49 @@ mod tests {
         let mut third = server.connect();
         assert_eq!((server.rpc.ids().len(), server.lines("Refused client")), (2, 1));
         assert_eq!(third.read(&mut [0; 1]).ok(), Some(0), "it is closed");
+    }
+
+    #[test]
+    fn who_does_not_say_who_it_is_must_go_and_who_did_may_be_silent() {
+        let mut server = Server::new("127.0.84.6");
+        let _peers = [(); 2].map(|()| server.connect());
+        perform(server.rpc.client(0).expect("is connected"), &[HANDSHAKE]);
+        let end = Time::ZERO + GREETING_MAX;
+        assert_eq!(server.rpc.client(1).expect("is connected").patience(), Some(end));
+        for (now, left) in [(end.previous(), vec![0, 1]), (end, vec![0]), (end + STALL_MAX, vec![0])] {
+            server.rpc.flush(now, &mut server.journal);
+            assert_eq!(server.rpc.ids(), left);
+        }
+        assert_eq!(server.lines("Closing client"), 1);
+    }
+
+    #[test]
+    fn who_takes_nothing_for_long_must_go_and_who_takes_a_little_may_stay() {
+        let mut server = Server::new("127.0.84.7");
+        let mut peer = server.connect();
+        let client = server.rpc.client(0).expect("is connected");
+        perform(client, &[HANDSHAKE]);
+        let record = QueryRecord::Response { from: b"n1".to_vec(), payload: Some(vec![b'x'; 1 << 20]) };
+        // Until the system has no more room.
+        let fill = |client: &mut Client| {
+            client.writable = true;
+            client.flush().expect("is taken or waits");
+            while !client.is_owed() {
+                client.session.query_record(7, &record);
+                client.flush().expect("is taken or waits");
+            }
+            client.written
+        };
+        let start = Time::from_millis(1);
+        let written = fill(server.rpc.client(0).expect("is connected"));
+        server.rpc.flush(start, &mut server.journal);
+        peer.read_exact(&mut vec![0; usize::try_from(written / 2).expect("fits")]).expect("takes some");
+        let more = fill(server.rpc.client(0).expect("is connected"));
+        assert!(more > written, "there is room again");
+        server.rpc.flush(start + STALL_MAX, &mut server.journal);
+        assert_eq!(server.rpc.ids(), [0], "it has taken something");
+        server.rpc.flush(start + STALL_MAX + STALL_MAX, &mut server.journal);
+        assert_eq!((server.rpc.ids().len(), server.lines("it takes nothing")), (0, 1));
     }
 
     #[test]
@@ -443,10 +527,10 @@ mod tests {
         assert_eq!(client.session.next_action(), None);
         client.close(Time::ZERO);
         client.writable = false;
-        server.rpc.flush(Time::ZERO);
+        server.rpc.flush(Time::ZERO, &mut server.journal);
         assert_eq!(server.rpc.deadline(Time::ZERO), Some(Time::ZERO + CLOSE_MAX));
         server.rpc.client_ready(0, false, true);
-        server.rpc.flush(Time::ZERO);
+        server.rpc.flush(Time::ZERO, &mut server.journal);
         assert!(server.rpc.ids().is_empty());
         let mut reply = Vec::new();
         peer.read_to_end(&mut reply).expect("is sent");
@@ -457,7 +541,7 @@ mod tests {
         assert_eq!(client.session.next_action(), None);
         client.close(Time::ZERO);
         client.writable = false;
-        server.rpc.flush(Time::ZERO + CLOSE_MAX);
+        server.rpc.flush(Time::ZERO + CLOSE_MAX, &mut server.journal);
         assert!(server.rpc.ids().is_empty());
     }
 }

@@ -4,20 +4,23 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitStatus};
-use std::sync::Arc;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Waker};
-use rustix::io::ioctl_fionbio;
+use rustix::io::{Errno, ioctl_fionbio};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use signal_hook::consts::{
     SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV, SIGTERM, SIGTRAP,
     SIGUSR1, SIGUSR2,
 };
 use villein_core::Time;
+use villein_core::log::GoDuration;
 
 use crate::address::errno_text;
 use crate::tokens::Source;
@@ -40,6 +43,12 @@ pub(crate) struct Script {
     output: Output,
     tail: Tail,
     ended: Receiver<io::Result<ExitStatus>>,
+    /// The process, for as long as nobody has waited for its end: its number may then be another's.
+    process: Arc<Mutex<Option<Pid>>>,
+    /// How long it may run; `None`: for ever.
+    limit: Option<Duration>,
+    /// Whether it was killed for that.
+    overran: bool,
 }
 
 /// A script that has ended.
@@ -57,39 +66,56 @@ pub(crate) struct Ended {
 }
 
 impl Script {
-    /// Runs `line` in a shell. A thread starts the process and waits for it, and wakes the loop at its end.
+    /// Runs `line`. A thread starts the process and waits for it, and wakes the loop at its end. One with a `limit` has a
+    /// process group of its own, which is killed when the time is over.
     ///
     /// # Errors
-    /// There is no pipe or no thread for it.
+    /// There is no pipe or no thread for it, or the line names no program.
     pub(crate) fn start(
         line: String,
         environment: Vec<(OsString, OsString)>,
         input: Box<[u8]>,
         pipes: [u64; 2],
         (registry, waker): (&Registry, &Arc<Waker>),
-        now: Time,
+        (now, limit): (Time, Option<Duration>),
     ) -> io::Result<Self> {
         let [input_id, output_id] = pipes;
         let (stdin, writer) = io::pipe()?;
         let (reader, stdout) = io::pipe()?;
-        let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(&line).envs(environment);
+        let mut command = command_of(&line)?;
+        command.envs(environment);
+        if limit.is_some() {
+            command.process_group(0);
+        }
         command.stdin(stdin).stderr(stdout.try_clone()?).stdout(stdout);
         let output = Output::new(output_id, reader, registry)?;
         let mut input = Input::new(input_id, writer, input, registry)?;
         let (sender, ended) = sync_channel(1);
         let waker = Arc::clone(waker);
+        let process = Arc::new(Mutex::new(None));
+        let started = Arc::clone(&process);
         thread::Builder::new().name("script".to_owned()).stack_size(STACK_BYTES).spawn(move || {
             let child = command.spawn();
             // Our copies of the script's ends: with them its output would never end.
             drop(command);
             // Nobody listens where the agent has ended; the process is waited for all the same.
-            let _ = sender.send(child.and_then(|mut child| child.wait()));
+            let _ = sender.send(child.and_then(|child| wait(child, &started)));
             let _ = waker.wake();
         })?;
         // Most input fits into the pipe at once; the script then has it even if the agent ends now.
         let input = input.write().then_some(input);
-        Ok(Self { line, started: now, said_slow: false, input, output, tail: Tail::default(), ended })
+        Ok(Self {
+            line,
+            started: now,
+            said_slow: false,
+            input,
+            output,
+            tail: Tail::default(),
+            ended,
+            process,
+            limit,
+            overran: false,
+        })
     }
 
     /// The system says that a pipe is ready.
@@ -105,8 +131,21 @@ impl Script {
         self.output.readable
     }
 
-    /// Writes and reads what the pipes take and have; gives how the process ended, once it has.
-    pub(crate) fn progress(&mut self, buffer: &mut [u8]) -> Option<io::Result<ExitStatus>> {
+    /// When it has run long enough; `None`: it may go on, or was told to end.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.limit.filter(|_| !self.overran).map(|limit| self.started + limit)
+    }
+
+    /// Writes and reads what the pipes take and have, and kills it when its time is over; gives how the process ended,
+    /// once it has.
+    pub(crate) fn progress(&mut self, now: Time, buffer: &mut [u8]) -> Option<io::Result<ExitStatus>> {
+        if self.deadline().is_some_and(|deadline| now >= deadline)
+            && let Some(process) = *self.process.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            self.overran = true;
+            // One that has gone meanwhile has ended by itself.
+            let _ = kill_process_group(process, Signal::KILL);
+        }
         self.input.take_if(|input| !input.write());
         self.output.read(buffer, |bytes| self.tail.push(bytes));
         match self.ended.try_recv() {
@@ -123,13 +162,53 @@ impl Script {
         self.output.read(buffer, |bytes| self.tail.push(bytes));
         let problem = match result {
             Ok(status) if status.success() => None,
-            Ok(status) => Some(status_text(status)),
-            Err(error) => Some(format!("fork/exec /bin/sh: {}", errno_text(&error))),
+            Ok(status) => Some(match self.limit.filter(|_| self.overran) {
+                Some(limit) => format!("{}: it ran longer than {}", status_text(status), GoDuration(limit)),
+                None => status_text(status),
+            }),
+            Err(error) => Some(format!("fork/exec {}: {}", program_of(&self.line), errno_text(&error))),
         };
         let Self { line, started, tail, output, .. } = self;
         let left_open = (!output.ended).then_some(output);
         Ended { line, started, problem, output: tail.bytes.into(), total: tail.total, left_open }
     }
+}
+
+/// What stands before a program and its arguments that need no shell.
+const ARGV: &str = "argv:";
+const SHELL: &str = "/bin/sh";
+
+/// The program that runs a line.
+fn program_of(line: &str) -> &str {
+    match line.strip_prefix(ARGV) {
+        Some(words) => words.split_whitespace().next().unwrap_or_default(),
+        None => SHELL,
+    }
+}
+
+/// A line is the shell's; behind `argv:` stand a program and its arguments, with blanks between and none in them.
+fn command_of(line: &str) -> io::Result<Command> {
+    let mut command = Command::new(program_of(line));
+    match line.strip_prefix(ARGV) {
+        Some(words) if words.trim().is_empty() => {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "argv: names no program"));
+        }
+        Some(words) => command.args(words.split_whitespace().skip(1)),
+        None => command.arg("-c").arg(line),
+    };
+    Ok(command)
+}
+
+/// Waits for the end of a process, whose number is told as long as it is its own.
+fn wait(mut child: Child, process: &Mutex<Option<Pid>>) -> io::Result<ExitStatus> {
+    let lock = || process.lock().unwrap_or_else(PoisonError::into_inner);
+    let pid = Pid::from_child(&child);
+    *lock() = Some(pid);
+    // The number stays taken until the end is asked for; an interrupted wait goes on.
+    while let Err(Errno::INTR) = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
+    let mut process = lock();
+    *process = None;
+    child.wait()
 }
 
 /// The pipe into a script.

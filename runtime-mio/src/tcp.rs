@@ -5,13 +5,14 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
+use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use villein_core::Time;
 use villein_core::io::{StreamError, StreamId};
 use villein_core::limits;
 
-use crate::tokens::Source;
+use crate::tokens;
 use crate::udp::canonical;
 
 /// Connections taken from the listener in one turn.
@@ -19,26 +20,45 @@ const ACCEPTED_PER_TURN: usize = 32;
 /// How long the listener rests when the process has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
 
+/// A listening socket.
+pub(crate) trait Accepts: Source {
+    /// A connection.
+    type Stream;
+    /// Who is at its other end, as far as the socket says.
+    type Peer;
+
+    fn accept(&self) -> io::Result<(Self::Stream, Self::Peer)>;
+}
+
+impl Accepts for TcpListener {
+    type Stream = TcpStream;
+    type Peer = SocketAddr;
+
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (socket, from) = self.accept()?;
+        Ok((socket, canonical(from)))
+    }
+}
+
 /// Accepts connections for as long as there are descriptors.
 #[derive(Debug)]
-pub(crate) struct Listener {
-    socket: TcpListener,
+pub(crate) struct Listener<S = TcpListener> {
+    socket: S,
     ready: bool,
     rests_until: Option<Time>,
 }
 
 /// One look at the listener.
-pub(crate) enum Accept {
+pub(crate) enum Accept<S: Accepts = TcpListener> {
     /// A connection.
-    Taken(TcpStream, SocketAddr),
+    Taken(S::Stream, S::Peer),
     /// It could not be taken; the listener rests.
     Failed(io::Error),
 }
 
-impl Listener {
+impl<S: Accepts> Listener<S> {
     /// Registers `socket` for reading.
-    pub(crate) fn new(socket: std::net::TcpListener, registry: &Registry, token: Token) -> io::Result<Self> {
-        let mut socket = TcpListener::from_std(socket);
+    pub(crate) fn new(mut socket: S, registry: &Registry, token: Token) -> io::Result<Self> {
         registry.register(&mut socket, token, Interest::READABLE)?;
         Ok(Self { socket, ready: false, rests_until: None })
     }
@@ -54,7 +74,7 @@ impl Listener {
     }
 
     /// Takes what waits, up to a bound.
-    pub(crate) fn accept(&mut self, now: Time, mut each: impl FnMut(Accept)) {
+    pub(crate) fn accept(&mut self, now: Time, mut each: impl FnMut(Accept<S>)) {
         if self.rests_until.is_some_and(|until| now < until) {
             return;
         }
@@ -66,7 +86,7 @@ impl Listener {
                 return;
             }
             match self.socket.accept() {
-                Ok((socket, from)) => each(Accept::Taken(socket, canonical(from))),
+                Ok((socket, from)) => each(Accept::Taken(socket, from)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.ready = false,
                 // The peer has gone again.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
@@ -120,7 +140,7 @@ impl Streams {
     /// Takes an accepted socket; its id is odd.
     pub(crate) fn accepted(&mut self, mut socket: TcpStream, registry: &Registry) -> io::Result<StreamId> {
         let id = StreamId(self.accepted * 2 + 1);
-        registry.register(&mut socket, Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)?;
+        registry.register(&mut socket, tokens::Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)?;
         self.accepted += 1;
         self.open.insert(id, Stream::new(socket, false));
         Ok(id)
@@ -130,7 +150,7 @@ impl Streams {
     pub(crate) fn connect(&mut self, id: StreamId, to: SocketAddr, registry: &Registry) -> Result<(), StreamError> {
         let mut socket = TcpStream::connect(to).map_err(|error| stream_error(&error))?;
         registry
-            .register(&mut socket, Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)
+            .register(&mut socket, tokens::Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| stream_error(&error))?;
         self.open.insert(id, Stream::new(socket, true));
         Ok(())
@@ -460,7 +480,9 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.83.3:0").expect("binds");
         socket.set_nonblocking(true).expect("does not block");
         let addr = socket.local_addr().expect("is bound");
-        let mut listener = Listener::new(socket, poll.registry(), Source::Listener.token()).expect("registers");
+        let mut listener =
+            Listener::new(TcpListener::from_std(socket), poll.registry(), tokens::Source::Listener.token())
+                .expect("registers");
         let _peers = [addr; 2].map(|addr| std::net::TcpStream::connect(addr).expect("connects"));
         let mut streams = Streams::default();
         let mut ids = Vec::new();

@@ -67,6 +67,8 @@ pub(crate) struct AgentConfig {
     pub(crate) broadcast_timeout: Duration,
     pub(crate) leave_on_terminate: bool,
     pub(crate) skip_leave_on_interrupt: bool,
+    /// `None`: scripts run for as long as they like.
+    pub(crate) event_handler_timeout: Option<Duration>,
     pub(crate) reconnect_interval: Duration,
     pub(crate) reconnect_timeout: Duration,
     pub(crate) tombstone_timeout: Duration,
@@ -186,6 +188,10 @@ impl AgentConfig {
             broadcast_timeout,
             leave_on_terminate: set.leave_on_terminate,
             skip_leave_on_interrupt: set.skip_leave_on_interrupt,
+            event_handler_timeout: u64::try_from(set.event_handler_timeout)
+                .ok()
+                .filter(|nanos| *nanos > 0)
+                .map(Duration::from_nanos),
             reconnect_interval: nanos_or(set.reconnect_interval, RECONNECT_INTERVAL),
             reconnect_timeout: nanos_or(set.reconnect_timeout, RECONNECT_TIMEOUT),
             tombstone_timeout: nanos_or(set.tombstone_timeout, TOMBSTONE_TIMEOUT),
@@ -251,6 +257,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.retry_max_attempts, later.retry_max_attempts);
     replace(&mut earlier.enable_compression, later.enable_compression);
     replace(&mut earlier.broadcast_timeout, later.broadcast_timeout);
+    replace(&mut earlier.event_handler_timeout, later.event_handler_timeout);
     replace(&mut earlier.reconnect_interval, later.reconnect_interval);
     replace(&mut earlier.reconnect_timeout, later.reconnect_timeout);
     replace(&mut earlier.tombstone_timeout, later.tombstone_timeout);

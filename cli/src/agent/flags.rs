@@ -76,7 +76,8 @@ pub(crate) struct AgentFlags {
     /// Deprecated: the same as -tag role=VALUE.
     #[arg(long, value_name = "VALUE", default_value = "")]
     role: OsString,
-    /// Address to serve RPC clients on, 127.0.0.1:7373 by default.
+    /// Address to serve RPC clients on, 127.0.0.1:7373 by default: HOST:PORT, unix:PATH for a socket file that only
+    /// the agent's user can use, or off.
     #[arg(long, value_name = "ADDR", default_value = "")]
     rpc_addr: String,
     /// File that keeps the known members over a restart, to join them again.

@@ -40,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) broadcast_timeout: i64,
     pub(crate) leave_on_terminate: bool,
     pub(crate) skip_leave_on_interrupt: bool,
+    pub(crate) event_handler_timeout: i64,
     pub(crate) reconnect_interval: i64,
     pub(crate) reconnect_timeout: i64,
     pub(crate) tombstone_timeout: i64,
@@ -83,7 +84,7 @@ const fn key(name: &'static str, slot: for<'a> fn(&'a mut Settings) -> Slot<'a>)
 }
 
 /// Every key of a configuration file. Durations stand in the order in which the original reads them.
-pub(crate) const KEYS: [Key; 45] = [
+pub(crate) const KEYS: [Key; 46] = [
     key("node_name", |s| Slot::Bytes(&mut s.node_name)),
     key("bind", |s| Slot::Text(&mut s.bind)),
     key("interface", |s| Slot::Text(&mut s.interface)),
@@ -117,6 +118,7 @@ pub(crate) const KEYS: [Key; 45] = [
     key("tombstone_timeout", |s| Slot::Duration(&mut s.tombstone_timeout)),
     key("retry_interval", |s| Slot::Duration(&mut s.retry_interval)),
     key("broadcast_timeout", |s| Slot::Duration(&mut s.broadcast_timeout)),
+    key("event_handler_timeout", |s| Slot::Duration(&mut s.event_handler_timeout)),
     key("disable_name_resolution", |s| Slot::Switch(&mut s.disable_name_resolution)),
     key("disable_coordinates", |s| Slot::Switch(&mut s.disable_coordinates)),
     key("statsite_addr", |s| Slot::Text(&mut s.statsite_addr)),

@@ -189,6 +189,7 @@ fn live(config: &AgentConfig) -> LiveOptions {
         leave_on_terminate: config.leave_on_terminate,
         skip_leave_on_interrupt: config.skip_leave_on_interrupt,
         event_handlers: config.event_scripts.clone(),
+        handler_limit: config.event_handler_timeout,
     }
 }
 

@@ -22,6 +22,7 @@ mod play;
 mod process;
 mod program;
 mod recorded;
+mod rpc_access;
 mod serf;
 mod signals;
 mod start;

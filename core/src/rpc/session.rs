@@ -395,6 +395,11 @@ impl Session {
         false
     }
 
+    /// Whether the client has shaken hands, and has shown the token if one is wanted.
+    pub const fn is_admitted(&self) -> bool {
+        self.handshaken && (self.authenticated || self.auth_key.is_empty())
+    }
+
     /// Whether any stream or the monitor is open.
     pub fn is_subscribed(&self) -> bool {
         !self.streams.is_empty() || self.monitor.is_some()

@@ -192,7 +192,41 @@ fn an_event_that_no_environment_can_hold_is_an_error_of_its_script() {
     one.output.wait_for("script output: fine\n");
     let text = one.output.text();
     assert!(
-        text.contains("[ERR] agent: Error invoking script 'echo $SERF_USER_EVENT': fork/exec /bin/sh: nul byte"),
+        text.contains("[ERR] agent: Error invoking script 'echo $SERF_USER_EVENT': fork/exec /bin/sh: invalid argument: the value of SERF_USER_EVENT has"),
         "{text}"
     );
+}
+
+#[test]
+fn a_script_that_runs_too_long_is_killed_with_all_that_it_has_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (started, lived) = (folder.path().join("started"), folder.path().join("lived"));
+    let line = format!("(sleep 3; touch {}) & touch {}; wait", lived.display(), started.display());
+    let one = Running::start("t1", "127.45.2.31", |options| {
+        with(options, &[&format!("user:slow={line}"), "user:next=echo next"]);
+        options.live.handler_limit = Some(std::time::Duration::from_millis(500));
+    });
+    let mut client = one.client();
+    event(&mut client, "slow", "");
+    wait_until(|| started.exists());
+    event(&mut client, "next", "");
+    one.output
+        .wait_for(&format!("[ERR] agent: Error invoking script '{line}': signal: killed: it ran longer than 500ms\n"));
+    // The pipes that its child held are closed: the child has gone with it.
+    one.output.wait_for("[DEBUG] agent: Event 'user' script output: next\n");
+    assert!(!lived.exists());
+}
+
+#[test]
+fn a_program_with_arguments_needs_no_shell() {
+    let one =
+        start("127.45.2.32", &["user:argv=argv:/bin/echo $HOME; two", "user:none=argv: ", "user:gone=argv:/no/such"]);
+    let mut client = one.client();
+    event(&mut client, "argv", "");
+    one.output.wait_for("[DEBUG] agent: Event 'user' script output: $HOME; two\n");
+    event(&mut client, "none", "");
+    one.output.wait_for("[ERR] agent: Error invoking script 'argv: ': argv: names no program\n");
+    event(&mut client, "gone", "");
+    let refusal = "[ERR] agent: Error invoking script 'argv:/no/such': fork/exec /no/such: no such file or directory\n";
+    one.output.wait_for(refusal);
 }

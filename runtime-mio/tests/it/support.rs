@@ -145,7 +145,7 @@ impl Running {
             Ok(agent) => agent,
             Err(error) => return Err((error, output)),
         };
-        let (gossip, rpc, controls) = (agent.gossip_addr(), agent.rpc_addr(), agent.controls());
+        let (gossip, rpc, controls) = (agent.gossip_addr(), agent.rpc_addr().expect("a port"), agent.controls());
         let thread = std::thread::spawn(move || agent.run());
         Ok(Self { gossip, rpc, output, controls, thread: Some(thread) })
     }

@@ -1,0 +1,320 @@
+//! Where RPC clients come from: a TCP port, a socket file, or nowhere; and their connections.
+
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::{Pid, Uid, geteuid};
+use villein_core::Time;
+
+use crate::address::errno_text;
+use crate::sockets;
+use crate::tcp::{Accept, Accepts, Listener};
+use crate::tokens;
+
+/// What is configured where there is no RPC.
+const OFF: &str = "off";
+/// What stands before the path of a socket file.
+const UNIX: &str = "unix:";
+/// Only the agent's user may connect; that is asked of each connection too.
+const FILE_MODE: u32 = 0o600;
+
+/// What clients connect to.
+pub(crate) enum RpcListener {
+    /// Nothing.
+    Off,
+    /// A port.
+    Tcp(Listener, SocketAddr),
+    /// A file.
+    Unix(Listener<UnixListener>, #[expect(dead_code, reason = "it goes with the listener")] SocketFile),
+}
+
+/// The file of a socket; removed with it.
+pub(crate) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // What does not go now is found stale by the next agent.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// Somebody at an address.
+    Addr(SocketAddr),
+    /// A process of this host.
+    Process {
+        /// Its user.
+        uid: Uid,
+        /// Its number, where the kernel knows it.
+        pid: Pid,
+    },
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Addr(addr) => addr.fmt(f),
+            Self::Process { uid, pid } => write!(f, "process {} of user {}", pid.as_raw_nonzero(), uid.as_raw()),
+        }
+    }
+}
+
+impl Peer {
+    /// Whether it may be served: whoever is at a port may, and of this host's users the agent's own and root.
+    pub(crate) fn is_admitted(self) -> bool {
+        match self {
+            Self::Addr(_) => true,
+            Self::Process { uid, .. } => uid.is_root() || uid == geteuid(),
+        }
+    }
+}
+
+/// A connection with a client.
+pub(crate) enum Connection {
+    /// Over a port.
+    Tcp(TcpStream),
+    /// Over a file.
+    Unix(UnixStream),
+}
+
+/// One look at the listener.
+pub(crate) enum Arrival {
+    /// A client.
+    Client(Connection, Peer),
+    /// It could not be taken; the listener rests.
+    Failed(io::Error),
+}
+
+impl Accepts for UnixListener {
+    type Stream = UnixStream;
+    type Peer = ();
+
+    fn accept(&self) -> io::Result<(UnixStream, ())> {
+        self.accept().map(|(socket, _)| (socket, ()))
+    }
+}
+
+impl RpcListener {
+    /// Opens what `addr` names: `off`, `unix:PATH` or `host:port`.
+    ///
+    /// # Errors
+    /// The system's refusal, in Go's words.
+    pub(crate) fn open(addr: &str, registry: &Registry) -> Result<Self, String> {
+        let token = tokens::Source::RpcListener.token();
+        let registered = |error: io::Error| errno_text(&error);
+        if addr == OFF {
+            return Ok(Self::Off);
+        }
+        if let Some(path) = addr.strip_prefix(UNIX) {
+            let (socket, file) = listen_at(Path::new(path)).map_err(|error| format!("listen unix {path}: {error}"))?;
+            return Ok(Self::Unix(Listener::new(socket, registry, token).map_err(registered)?, file));
+        }
+        let socket = sockets::rpc_listener(addr)?;
+        let addr = socket.local_addr().map_err(registered)?;
+        Ok(Self::Tcp(Listener::new(TcpListener::from_std(socket), registry, token).map_err(registered)?, addr))
+    }
+
+    /// The address of the port, if it is one.
+    pub(crate) const fn addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(_, addr) => Some(*addr),
+            Self::Off | Self::Unix(..) => None,
+        }
+    }
+
+    /// The system says that clients wait.
+    pub(crate) const fn set_ready(&mut self) {
+        match self {
+            Self::Off => (),
+            Self::Tcp(listener, _) => listener.set_ready(),
+            Self::Unix(listener, _) => listener.set_ready(),
+        }
+    }
+
+    /// When it wants to be looked at again although the system says nothing; `now` if it is ready.
+    pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
+        match self {
+            Self::Off => None,
+            Self::Tcp(listener, _) => listener.deadline(now),
+            Self::Unix(listener, _) => listener.deadline(now),
+        }
+    }
+
+    /// Takes what waits, up to a bound.
+    pub(crate) fn accept(&mut self, now: Time, mut each: impl FnMut(Arrival)) {
+        match self {
+            Self::Off => (),
+            Self::Tcp(listener, _) => listener.accept(now, |accept| {
+                each(match accept {
+                    Accept::Taken(socket, from) => Arrival::Client(Connection::Tcp(socket), Peer::Addr(from)),
+                    Accept::Failed(error) => Arrival::Failed(error),
+                });
+            }),
+            Self::Unix(listener, _) => listener.accept(now, |accept| {
+                each(match accept {
+                    Accept::Taken(socket, ()) => match socket_peercred(&socket) {
+                        Ok(peer) => {
+                            Arrival::Client(Connection::Unix(socket), Peer::Process { uid: peer.uid, pid: peer.pid })
+                        }
+                        Err(error) => Arrival::Failed(error.into()),
+                    },
+                    Accept::Failed(error) => Arrival::Failed(error),
+                });
+            }),
+        }
+    }
+}
+
+/// Listens at a path. A socket file that nobody listens at, of an agent that was killed, is replaced.
+fn listen_at(path: &Path) -> Result<(UnixListener, SocketFile), String> {
+    let call = |name: &'static str| move |error: io::Error| format!("{name}: {}", errno_text(&error));
+    let socket = match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_stale(path) => {
+            fs::remove_file(path).map_err(call("unlink"))?;
+            UnixListener::bind(path)
+        }
+        result => result,
+    };
+    let socket = socket.map_err(call("bind"))?;
+    let file = SocketFile(path.to_owned());
+    fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(call("chmod"))?;
+    Ok((socket, file))
+}
+
+fn is_stale(path: &Path) -> bool {
+    let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
+        && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+}
+
+impl Connection {
+    /// Lets each write go at once.
+    pub(crate) fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nodelay(true),
+            Self::Unix(_) => Ok(()),
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Unix(socket) => socket,
+        }
+    }
+}
+
+impl Read for Connection {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.read(buffer),
+            Self::Unix(socket) => socket.read(buffer),
+        }
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write(bytes),
+            Self::Unix(socket) => socket.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Connection {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().register(registry, token, interests)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.source().reregister(registry, token, interests)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.source().deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mio::{Events, Poll};
+    use std::time::Duration;
+
+    fn open(path: &Path) -> Result<(Poll, RpcListener), String> {
+        let poll = Poll::new().expect("a poll");
+        let listener = RpcListener::open(&format!("unix:{}", path.display()), poll.registry())?;
+        Ok((poll, listener))
+    }
+
+    #[test]
+    fn a_socket_file_is_its_users_alone_and_goes_with_the_listener() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rpc.sock");
+        let (mut poll, mut listener) = open(&path).expect("listens");
+        assert_eq!(fs::metadata(&path).expect("is there").permissions().mode() & 0o777, FILE_MODE);
+        assert_eq!(listener.addr(), None);
+        let _client = std::os::unix::net::UnixStream::connect(&path).expect("connects");
+        poll.poll(&mut Events::with_capacity(8), Some(Duration::from_secs(10))).expect("wakes");
+        listener.set_ready();
+        let mut peers = Vec::new();
+        listener.accept(Time::ZERO, |arrival| match arrival {
+            Arrival::Client(_, peer) => peers.push(peer),
+            Arrival::Failed(error) => panic!("{error}"),
+        });
+        let [Peer::Process { uid, pid }] = peers[..] else { panic!("{peers:?}") };
+        assert_eq!((uid, pid), (geteuid(), rustix::process::getpid()));
+        assert!(peers[0].is_admitted());
+        drop(listener);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn of_other_users_only_root_is_admitted() {
+        let pid = rustix::process::getpid();
+        let uid = geteuid().as_raw();
+        for (other, admitted) in [(0, true), (uid, true), (uid + 1, false)] {
+            let peer = Peer::Process { uid: Uid::from_raw(other), pid };
+            assert_eq!(peer.is_admitted(), admitted, "{peer}");
+        }
+    }
+
+    #[test]
+    fn a_file_at_which_nobody_listens_is_replaced_and_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rpc.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("binds"));
+        assert!(path.exists(), "it was left behind");
+        let first = open(&path).expect("replaces it");
+        let in_use = format!("listen unix {}: bind: address already in use", path.display());
+        assert_eq!(open(&path).err(), Some(in_use.clone()), "somebody listens");
+        drop(first);
+        fs::write(&path, "precious").expect("writes");
+        assert_eq!(open(&path).err(), Some(in_use), "that is no socket");
+        assert_eq!(fs::read(&path).expect("is there"), b"precious");
+    }
+
+    #[test]
+    fn where_it_is_off_nothing_listens() {
+        let poll = Poll::new().expect("a poll");
+        let mut listener = RpcListener::open("off", poll.registry()).expect("there is nothing to open");
+        listener.set_ready();
+        listener.accept(Time::ZERO, |_| panic!("nobody can come"));
+        assert_eq!((listener.addr(), listener.deadline(Time::ZERO)), (None, None));
+    }
+}
