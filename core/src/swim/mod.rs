@@ -11,11 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::ctx::{Ctx, To};
 use crate::io::{Activity, Persist};
 use crate::rng::{Purpose, Rng};
-use crate::scale;
 use crate::time::{Time, nanos};
 use crate::timers::TimerKind;
 use crate::types::{GossipAddr, Incarnation, SeqNo, Slot};
-use crate::wire::{Message, SwimState};
+use crate::wire::{Encoding, Message, SwimState};
 
 pub mod awareness;
 pub(crate) mod digest;
@@ -51,6 +50,8 @@ pub(crate) struct Swim {
     streams: Streams,
     /// Time until the first periodic push/pull of a small cluster, on top of its interval, in nanoseconds.
     stagger: u64,
+    /// Whether no push/pull of ours has been due yet.
+    settling: bool,
     /// What the layer above must hear of.
     events: Vec<SwimEvent>,
 }
@@ -84,6 +85,7 @@ impl Swim {
             suspicions: BTreeMap::new(),
             streams: Streams::default(),
             stagger,
+            settling: true,
             events: Vec::new(),
         }
     }
@@ -187,16 +189,19 @@ impl Swim {
     }
 
     /// Arms what runs while other members are known (timers that have nothing to do must not exist).
-    fn arm_periodic(&self, ctx: &mut Ctx<'_>) {
+    fn arm_periodic(&mut self, ctx: &mut Ctx<'_>) {
         if ctx.table.probe_order_len() > 0 {
             let next = ctx.now.next_on_grid(self.probe.phase(), ctx.config.swim.probe_interval);
             ctx.arm_if_idle(TimerKind::ProbeTick, next);
         }
-        if ctx.table.has_live_others() && !ctx.config.swim.push_pull_interval.is_zero() {
-            // Staggered over the whole interval of this cluster: upstream's all that start together exchange together for ever.
-            let stagger = scale::push_pull_interval(Duration::from_nanos(self.stagger), ctx.members());
-            let first = ctx.now + stagger + self.push_pull_interval(ctx);
-            ctx.arm_if_idle(TimerKind::PushPull, first);
+        if ctx.table.has_live_others()
+            && !ctx.config.swim.push_pull_interval.is_zero()
+            && ctx.timers.deadline(TimerKind::PushPull).is_none()
+        {
+            // A digest costs next to nothing; everything is worth its cost only at its time.
+            self.settling &= ctx.spoken() == Encoding::Native;
+            let first = if self.settling { self.settling_time(ctx) } else { self.staggered_push_pull(ctx) };
+            ctx.arm(TimerKind::PushPull, ctx.now + first);
         }
         ctx.arm_gossip();
     }

@@ -21,9 +21,25 @@ use crate::wire::{Accused, Alive, Encoding, NodeState, PushPull, SwimState, Wire
 /// up for the words that the first one's gossip does not get to everybody.
 pub(crate) const VIEW_PASSED_ON_BELOW: usize = 512;
 
+/// Which part of the interval, with its stagger, the first comparison comes after: three to six seconds with the profile lan.
+const SETTLING_PART: u32 = 10;
+
 impl Swim {
     pub(super) fn push_pull_interval(&self, ctx: &Ctx<'_>) -> Duration {
         scale::push_pull_interval(ctx.config.swim.push_pull_interval, ctx.members())
+    }
+
+    /// When the first push/pull is due, or the one after that of [`Swim::settling_time`]. Staggered over the whole interval of
+    /// this cluster: upstream's all that start together exchange together for ever.
+    pub(super) fn staggered_push_pull(&self, ctx: &Ctx<'_>) -> Duration {
+        let stagger = scale::push_pull_interval(Duration::from_nanos(self.stagger), ctx.members());
+        stagger + self.push_pull_interval(ctx)
+    }
+
+    /// When who has just found others compares what it knows with one of them: where many join at one time gossip misses
+    /// one of them in one of some hundred cases, and the first push/pull may be a minute away.
+    pub(super) fn settling_time(&self, ctx: &Ctx<'_>) -> Duration {
+        (ctx.config.swim.push_pull_interval + Duration::from_nanos(self.stagger)) / SETTLING_PART
     }
 
     /// Begins the periodic exchange with one alive member.
@@ -62,9 +78,11 @@ impl Swim {
     }
 
     /// The interval counts from the end of the last exchange.
-    fn rearm_push_pull(&self, ctx: &mut Ctx<'_>) {
+    fn rearm_push_pull(&mut self, ctx: &mut Ctx<'_>) {
+        let settled = core::mem::take(&mut self.settling);
         if ctx.table.has_live_others() {
-            ctx.arm(TimerKind::PushPull, ctx.now + self.push_pull_interval(ctx));
+            let next = if settled { self.staggered_push_pull(ctx) } else { self.push_pull_interval(ctx) };
+            ctx.arm(TimerKind::PushPull, ctx.now + next);
         }
     }
 

@@ -275,3 +275,40 @@ fn members_that_agree_exchange_digests_and_who_joins_without_the_past_agrees_too
 fn exchanges(cluster: &Cluster) -> usize {
     cluster.lines.iter().filter(|(_, log)| matches!(log, Log::PushPullStart(..))).count()
 }
+
+/// When the next push/pull of the node is due, in seconds from now.
+fn due(lone: &Lone) -> f64 {
+    let at = lone.node.timer(crate::timers::TimerKind::PushPull).expect("is due");
+    at.since(lone.now).as_secs_f64()
+}
+
+#[test]
+fn who_has_found_others_compares_after_seconds_and_then_at_its_own_time_in_the_interval() {
+    let mut lone = knowing(&[alive(1, 1)]);
+    assert!((3.0..=6.0).contains(&due(&lone)), "{}", due(&lone));
+    let (id, words) = begin(&mut lone);
+    let [StreamMessage::Digest(ours)] = words[..] else { panic!("began with {words:?}") };
+    answer(&mut lone, id, &StreamMessage::Digest(ours));
+    assert!((30.0..=60.0).contains(&due(&lone)), "{}", due(&lone));
+    lone.hear(1, &[Message::Alive(alive(2, 1))]);
+    let (id, _) = begin(&mut lone);
+    lone.give(Stimulus::Stream { id, event: StreamEvent::Closed });
+    assert!(due(&lone) <= 30.0, "{}", due(&lone));
+}
+
+#[test]
+fn where_everything_would_have_to_be_told_the_first_push_pull_waits_for_its_time() {
+    let mut lone = Lone::new(|config| config.wire = crate::config::Wire::Memberlist);
+    let state = PushPull {
+        join: true,
+        nodes: [NodeState { alive: alive(1, 1), state: SwimState::Alive }].into(),
+        serf: SerfState::default(),
+        unreadable: 0,
+    };
+    let (id, plain) = (StreamId(7), Keyring::default());
+    let bytes =
+        crate::wire::memberlist::seal_stream(&StreamMessage::PushPull(state), envelope(&plain), [0; 12], true, false);
+    lone.give(Stimulus::Stream { id, event: StreamEvent::Accepted { from: addr(1) } });
+    lone.give(Stimulus::Stream { id, event: StreamEvent::Bytes(&bytes) });
+    assert!((30.0..=60.0).contains(&due(&lone)), "{}", due(&lone));
+}
