@@ -3,7 +3,7 @@
 
     bench/soak.py --serf target/release/serf --seconds 3600
 
-n1 and n2 live all the time and are measured: memory (PSS), descriptors, children that nobody has waited for. n3, n4 and n5 are
+n1 and n2 live all the time and are measured: memory of its own (anonymous pages), descriptors, children that nobody has waited for. n3, n4 and n5 are
 killed, leave and come back; events, queries and tags go through all of them. A member that n1 or n2 says has failed although
 nobody has killed it is a false failure. Agents are encrypted, keep snapshots and run an event handler, on 127.77.0.1 to 127.77.0.5.
 Exit code 1: something grew or was wrong. Python 3.8+ alone.
@@ -60,9 +60,10 @@ class Agent:
         self.process.wait(timeout=60)
         self.process = None
 
-    def pss(self):
+    def memory(self):
+        """In kB; pages of the program are shared by as many agents as there are just now, and so do not count."""
         text = open(f"/proc/{self.process.pid}/smaps_rollup").read()
-        return int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1))
+        return int(re.search(r"^Anonymous:\s+(\d+)", text, re.M).group(1))
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -135,11 +136,11 @@ def play(arguments, folder):
                     sys.exit(f"{name} has ended by itself: {open(agent.path('log'), errors='replace').read()[-2000:]}")
                 zombies = max(zombies, agent.zombies())
                 if passed >= WARM_UP:
-                    samples[name].append((passed, agent.pss()))
+                    samples[name].append((passed, agent.memory()))
                     descriptors[name].append(agent.descriptors())
             if passed - said >= 60:
                 said = passed
-                print(f"{passed:.0f} s: {counts}, " + ", ".join(f"{n} {agents[n].pss()} kB" for n in WITNESSES), file=sys.stderr)
+                print(f"{passed:.0f} s: {counts}, " + ", ".join(f"{n} {agents[n].memory()} kB" for n in WITNESSES), file=sys.stderr)
         while down:
             down.pop(0).start(agents.values())
         deadline = time.time() + 90
@@ -154,7 +155,7 @@ def play(arguments, folder):
                 agent.process.wait()
     return {"seconds": arguments.seconds, "seed": arguments.seed, "deeds": counts, "alive at the end": alive, "false failures": false,
             "zombies": zombies,
-            **{name: {"PSS kB": [samples[name][0][1], samples[name][-1][1]] if samples[name] else [],
+            **{name: {"own memory, kB": [samples[name][0][1], samples[name][-1][1]] if samples[name] else [],
                       "slope KiB/h": round(slope(samples[name]), 1),
                       "descriptors": [min(descriptors[name], default=0), max(descriptors[name], default=0)]} for name in WITNESSES}}
 
