@@ -184,6 +184,11 @@ impl Play {
                 lines.sort();
                 lines.dedup();
             }
+            // How often the other of two with one name is heard of, before the conflict is decided, is chance too.
+            let mut told = BTreeSet::new();
+            lines.retain(|line| {
+                !line.contains(" conflict") && !line.contains(" Conflicting ") || told.insert(line.clone())
+            });
             return lines.join("\n");
         }
         let mut lines: Vec<String> = text.lines().map(canonical_line).collect();
