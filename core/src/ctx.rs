@@ -53,6 +53,8 @@ impl To {
     }
 }
 
+/// Messages from one look at a key's budget to the next.
+const BUDGET_LOOKS: u64 = 4_096;
 /// Oldest memberlist protocol with checksums (gossip-wire.md 1.3).
 const CRC_PROTOCOL: u8 = 5;
 
@@ -89,6 +91,11 @@ impl Ctx<'_> {
         let mut nonce = [0; 12];
         if !self.keyring.is_empty() {
             self.rng.fill(Purpose::Nonce, &mut nonce);
+            self.keyring.count_sealed();
+            if self.keyring.sealed().is_multiple_of(BUDGET_LOOKS) {
+                let worn = self.keyring.take_worn(self.members());
+                worn.into_iter().for_each(|percent| self.log(Log::KeyWorn(percent)));
+            }
         }
         nonce
     }

@@ -21,6 +21,9 @@ use crate::limits;
 
 /// Bytes of the nonce that each sealed message carries.
 pub const NONCE_BYTES: usize = 12;
+/// Messages that may be sealed with one key and random nonces, by all members together: beyond it two of them have the same
+/// nonce with a chance above 2^-32, and that gives the key's authentication away (NIST SP 800-38D, 8.3).
+pub const SEALED_MAX: u64 = 1 << 32;
 /// Bytes of the tag behind each ciphertext.
 pub const TAG_BYTES: usize = 16;
 
@@ -212,7 +215,23 @@ impl core::error::Error for KeyError {}
 ///
 /// A clone shares the keys and their schedules.
 #[derive(Clone, Default)]
-pub struct Keyring(Vec<Arc<Ready>>);
+pub struct Keyring(Vec<Entry>);
+
+/// A key of a ring.
+#[derive(Clone)]
+struct Entry {
+    ready: Arc<Ready>,
+    wear: Wear,
+}
+
+/// How much a key has been used.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Wear {
+    /// Messages that this node has sealed with it.
+    sealed: u64,
+    /// Quarters of [`SEALED_MAX`] of which somebody was told.
+    told: u64,
+}
 
 /// A key with its schedule worked out.
 struct Ready {
@@ -245,12 +264,12 @@ impl Keyring {
 
     /// The key that seals.
     pub fn primary(&self) -> Option<&Key> {
-        self.0.first().map(|ready| &ready.key)
+        self.0.first().map(|entry| &entry.ready.key)
     }
 
     /// Every key, primary first.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Key> {
-        self.0.iter().map(|ready| &ready.key)
+        self.0.iter().map(|entry| &entry.ready.key)
     }
 
     /// Adds a key at the end; the first one becomes the primary one. A key that is there already stays where it is.
@@ -265,8 +284,31 @@ impl Keyring {
             return Err(KeyError::Full);
         }
         let cipher = Cipher::new(&key);
-        self.0.push(Arc::new(Ready { key, cipher }));
+        self.0.push(Entry { ready: Arc::new(Ready { key, cipher }), wear: Wear::default() });
         Ok(())
+    }
+
+    /// Counts a message that is sealed with the primary key.
+    pub fn count_sealed(&mut self) {
+        if let Some(primary) = self.0.first_mut() {
+            primary.wear.sealed = primary.wear.sealed.saturating_add(1);
+        }
+    }
+
+    /// Parts of a hundred that `members` who seal as much as this node have used of the primary key: 50 and more in steps of 25,
+    /// each step once.
+    pub fn take_worn(&mut self, members: u64) -> Option<u64> {
+        let wear = &mut self.0.first_mut()?.wear;
+        let quarters = wear.sealed.saturating_mul(members) / (SEALED_MAX / 4);
+        (quarters >= 2 && quarters > wear.told).then(|| {
+            wear.told = quarters;
+            quarters.saturating_mul(25)
+        })
+    }
+
+    /// Messages that this node has sealed with the primary key; 0 without one.
+    pub fn sealed(&self) -> u64 {
+        self.0.first().map_or(0, |primary| primary.wear.sealed)
     }
 
     /// Makes a key of the ring the primary one; the others keep their order.
@@ -298,7 +340,7 @@ impl Keyring {
 
     /// The primary key's cipher; `None`: there is no key.
     pub fn sealer(&self) -> Option<&Cipher> {
-        self.0.first().map(|ready| &ready.cipher)
+        self.0.first().map(|entry| &entry.ready.cipher)
     }
 
     /// Seals `buffer` in place with the primary key and gives the tag; `None`, with `buffer` as it was: no key.
@@ -310,7 +352,7 @@ impl Keyring {
     /// it was.
     #[must_use]
     pub fn open(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], buffer: &mut [u8], tag: &[u8; TAG_BYTES]) -> bool {
-        self.0.iter().any(|ready| ready.cipher.open(nonce, aad, buffer, tag))
+        self.0.iter().any(|entry| entry.ready.cipher.open(nonce, aad, buffer, tag))
     }
 
     fn position(&self, key: &Key) -> Option<usize> {
@@ -334,15 +376,18 @@ impl fmt::Debug for Keyring {
 
 impl Serialize for Keyring {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.keys())
+        serializer.collect_seq(self.0.iter().map(|entry| (&entry.ready.key, entry.wear)))
     }
 }
 
 impl<'de> Deserialize<'de> for Keyring {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut ring = Self::default();
-        for key in Vec::<Key>::deserialize(deserializer)? {
+        for (key, wear) in Vec::<(Key, Wear)>::deserialize(deserializer)? {
             ring.add(key).map_err(serde::de::Error::custom)?;
+            if let Some(entry) = ring.0.last_mut() {
+                entry.wear = wear;
+            }
         }
         Ok(ring)
     }

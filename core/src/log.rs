@@ -109,6 +109,8 @@ pub enum Log {
     StreamRejected(#[serde(serialize_with = "socket_addr::serialize")] SocketAddr, WireError),
     /// Packets from outside were dropped since the last such line.
     RejectedMore(u64),
+    /// So many parts of a hundred of the messages that may be sealed with the primary key have been, by all members.
+    KeyWorn(u64),
     /// A member was ignored because of its name.
     BadName(NameError),
     /// A member was ignored because it does not understand the native encoding, which is pinned.
@@ -258,6 +260,7 @@ impl Log {
             | Self::SnapshotMore(_)
             | Self::SnapshotRejoinFailed(_)
             | Self::RejectedMore(_)
+            | Self::KeyWorn(_)
             | Self::Dropped(..) => Level::Warn,
             Self::PingFailed(_)
             | Self::Spoken(..)
@@ -330,6 +333,10 @@ impl fmt::Display for Log {
             }
             Self::Rejected(from, why) => write!(f, "memberlist: a packet cannot be used: {why} from={from}"),
             Self::StreamRejected(from, why) => write!(f, "memberlist: failed to receive: {why} from={from}"),
+            Self::KeyWorn(percent) => write!(
+                f,
+                "serf: The primary key has been used for about {percent} % of the messages that are safe with one key: install another"
+            ),
             Self::RejectedMore(count) => write!(f, "memberlist: {count} more packets could not be used"),
             Self::Incompatible(name) => {
                 write!(f, "memberlist: skipped node {name} in a push/pull: its protocol versions are incompatible")

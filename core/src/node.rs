@@ -78,7 +78,7 @@ struct Scratch {
 const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The format of a checkpoint; a checkpoint of another one is refused.
-pub(crate) const CHECKPOINT_VERSION: u16 = 6;
+pub(crate) const CHECKPOINT_VERSION: u16 = 7;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +120,8 @@ pub struct Stats {
     pub query_queue: usize,
     /// Whether packets are encrypted.
     pub encrypted: bool,
+    /// Messages that this node has sealed with its primary key since it started.
+    pub sealed: u64,
     /// The encoding that is spoken.
     pub encoding: Encoding,
     /// Live members that do not show that they understand the native encoding.
@@ -548,6 +550,7 @@ impl Node {
             event_queue: self.queues.events.len(),
             query_queue: self.queues.queries.len(),
             encrypted: !self.keyring.is_empty(),
+            sealed: self.keyring.sealed(),
             encoding: self.config.spoken(&self.table),
             strangers: self.table.strangers(),
             coordinate_resets: self.config.serf.coordinates.then(|| self.coordinates.resets()),

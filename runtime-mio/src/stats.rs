@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::thread;
 
 use villein_core::Node;
+use villein_core::keyring::SEALED_MAX;
 use villein_core::rpc::{Pairs, Stats};
 
 use crate::event_script::EventScript;
@@ -32,10 +33,11 @@ pub(crate) fn sections(node: &Node, scripts: &[EventScript]) -> Stats {
     let label = (!config.label.is_empty()).then(|| ("label", String::from_utf8_lossy(&config.label).into_owned()));
     let strangers = (stats.strangers > 0).then(|| ("because_of", strangers(node, stats.strangers)));
     let gossip = [("encoding", stats.encoding.to_string()), ("wire", config.wire.to_string())];
+    let budget = stats.encrypted.then(|| ("key_budget", key_budget(stats.sealed, stats.members)));
     [
         ("agent", vec![(b"name".to_vec(), config.name.as_bytes().to_vec())]),
         ("runtime", runtime().map(text).into()),
-        ("gossip", gossip.into_iter().chain(strangers).chain(label).map(text).collect()),
+        ("gossip", gossip.into_iter().chain(strangers).chain(label).chain(budget).map(text).collect()),
         ("serf", serf.into_iter().chain(resets).map(text).collect()),
         ("tags", node.tags().into_iter().collect()),
         ("event_handlers", handlers(scripts)),
@@ -53,6 +55,13 @@ fn strangers(node: &Node, count: usize) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
+}
+
+/// How much of what may be sealed with one key has been, if all members seal as much as this agent since it started.
+fn key_budget(sealed: u64, members: usize) -> String {
+    let all = sealed.saturating_mul(members as u64);
+    let hundredths = u128::from(all) * 10_000 / u128::from(SEALED_MAX);
+    format!("{}.{:02} % ({sealed} messages sealed here)", hundredths / 100, hundredths % 100)
 }
 
 fn text((key, value): (&'static str, String)) -> (Vec<u8>, Vec<u8>) {
@@ -92,6 +101,12 @@ fn handlers(scripts: &[EventScript]) -> Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_keys_budget_is_that_of_all_members() {
+        assert_eq!(key_budget(429_497, 100), "1.00 % (429497 messages sealed here)");
+        assert_eq!(key_budget(0, 3), "0.00 % (0 messages sealed here)");
+    }
 
     #[test]
     fn of_several_scripts_with_one_filter_the_last_is_shown() {

@@ -239,7 +239,7 @@ fn canonical_line(line: &str) -> String {
         }
     }
     // Counters that depend on how long the others took.
-    for counter in ["member_time", "query_time", "intent_queue", "event_queue", "query_queue"] {
+    for counter in ["key_budget", "member_time", "query_time", "intent_queue", "event_queue", "query_queue"] {
         if line.trim_start().trim_start_matches('"').starts_with(counter) {
             return counter.to_owned();
         }

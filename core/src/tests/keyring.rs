@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::keyring::{Key, KeyError, Keyring, decode_base64};
+use crate::keyring::{Key, KeyError, Keyring, SEALED_MAX, decode_base64};
 use crate::limits;
 
 fn key(byte: u8) -> Key {
@@ -123,6 +123,27 @@ fn a_ring_that_was_saved_seals_and_opens_again() {
     assert!(restored.open(&[0; 12], b"aad", &mut buffer, &tag), "a failed trial leaves the buffer as it was");
     assert_eq!(&buffer, b"attack at dawn");
     assert!(postcard::from_bytes::<Key>(&[15; 16]).is_err(), "15 bytes are no key");
+}
+
+#[test]
+fn a_ring_knows_how_far_its_primary_key_is_worn() {
+    let mut ring = Keyring::new(vec![key(1), key(2)]);
+    for _ in 0..8 {
+        ring.count_sealed();
+    }
+    assert_eq!(ring.sealed(), 8);
+    let half = SEALED_MAX / 8 / 2;
+    assert_eq!(ring.take_worn(half - 1), None);
+    assert_eq!([half, half, half * 2 - 1].map(|members| ring.take_worn(members)), [Some(50), None, Some(75)]);
+    let mut restored: Keyring = postcard::from_bytes(&postcard::to_allocvec(&ring).expect("saves")).expect("restores");
+    assert_eq!((restored.sealed(), restored.take_worn(half), restored.take_worn(half * 2)), (8, None, Some(100)));
+    assert_eq!(ring.make_primary(&key(2)), Ok(()));
+    assert_eq!((ring.sealed(), ring.take_worn(u64::MAX)), (0, None), "a new key is not worn");
+    assert_eq!(ring.make_primary(&key(1)), Ok(()));
+    assert_eq!(ring.sealed(), 8, "one that comes back is");
+    let mut none = Keyring::empty();
+    none.count_sealed();
+    assert_eq!((none.sealed(), none.take_worn(u64::MAX)), (0, None));
 }
 
 /// Test case 4 of the AES-GCM specification, for each of the three key sizes (cases 4, 10, 16).

@@ -75,6 +75,7 @@ fn stats(members: &[MemberView]) -> Stats {
         intent_queue: 0,
         event_queue: 0,
         query_queue: 0,
+        sealed: 0,
         encrypted: false,
         encoding: Encoding::Native,
         strangers: 0,
