@@ -93,6 +93,8 @@ pub enum KeyRequest {
     Remove(Box<[u8]>),
     /// Say which keys there are.
     List,
+    /// Say who has which keys: the same question.
+    Status,
 }
 
 /// The answer to a command: exactly one for each, but for a query, whose [`Reply::QueryStarted`] is followed by
@@ -157,6 +159,8 @@ pub struct KeyOutcome {
     pub primaries: BTreeMap<String, u32>,
     /// Members that did not answer.
     pub missing: Vec<Name>,
+    /// The keys of each member that answered, in base64, primary first; only a status asks for them.
+    pub rings: BTreeMap<Name, Vec<String>>,
 }
 
 impl KeyOutcome {

@@ -97,6 +97,8 @@ pub const QUERY_BYTES_MAX: usize = 65_000;
 pub const KEY_REQUESTS_MAX: usize = 64;
 /// Different keys of a whole cluster that are counted.
 pub const KEYS_LISTED_MAX: usize = 1_024;
+/// Keys that one status lists, of all members together; whoever answers later is shown without keys.
+pub const KEYS_SHOWN_MAX: usize = 65_536;
 /// Records that wait to be durable and on which an answer depends.
 pub const PERSISTS_MAX: usize = 1_024;
 /// User events in one window of coalesced events; at the bound the window is flushed.

@@ -269,11 +269,12 @@ impl World {
             })),
             7 => {
                 let key: Box<[u8]> = Box::from(pick.one_of(&KEYS));
-                Command::Key(match pick.below(4) {
+                Command::Key(match pick.below(5) {
                     0 => KeyRequest::Install(key),
                     1 => KeyRequest::Use(key),
                     2 => KeyRequest::Remove(key),
-                    _ => KeyRequest::List,
+                    3 => KeyRequest::List,
+                    _ => KeyRequest::Status,
                 })
             }
             _ => {

@@ -4,7 +4,7 @@ use villein_core::command::{CommandError, JoinErrors, Reply};
 use villein_core::event::Event;
 use villein_core::go_quote::GoQuoted;
 use villein_core::log::Level;
-use villein_core::rpc::{self, Body, KeyOperation, QueryRecord, Request, texts};
+use villein_core::rpc::{self, Body, QueryRecord, Request, texts};
 
 use crate::agent::{Agent, Stage};
 use crate::options::Exit;
@@ -38,8 +38,8 @@ impl Agent {
             Reply::QueryDone => return self.record(ticket, &QueryRecord::Done),
             Reply::Keys(outcome) => {
                 let error = outcome.error().unwrap_or_default().into_bytes();
-                let listed = matches!(request, Request::Key { operation: KeyOperation::List, .. });
-                rpc::Reply { error, body: Body::Keys(views::keys(*outcome, listed)) }
+                let Request::Key { operation, .. } = request else { return };
+                rpc::Reply { error, body: Body::Keys(views::keys(*outcome, *operation)) }
             }
             Reply::ForceLeft | Reply::Rejoined | Reply::EventSent | Reply::Responded | Reply::TagsSet => {
                 rpc::Reply::ok()

@@ -223,7 +223,7 @@ impl Agent {
             KeyOperation::Install => "key installation",
             KeyOperation::Use => "primary key change",
             KeyOperation::Remove => "key removal",
-            KeyOperation::List => "key listing",
+            KeyOperation::List | KeyOperation::Status => "key listing",
         };
         self.journal.log(Level::Info, format_args!("agent: Initiating {task}"));
         let key = || decode_base64(key).map(|key| key.as_slice().into());
@@ -232,6 +232,7 @@ impl Agent {
             KeyOperation::Use => key().map(KeyRequest::Use),
             KeyOperation::Remove => key().map(KeyRequest::Remove),
             KeyOperation::List => Ok(KeyRequest::List),
+            KeyOperation::Status => Ok(KeyRequest::Status),
         };
         match wanted {
             Ok(wanted) => Plan::command(Command::Key(wanted)),

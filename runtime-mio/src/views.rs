@@ -4,7 +4,7 @@ use villein_core::command::KeyOutcome;
 use villein_core::coordinate::Coordinate;
 use villein_core::event::{Event, MemberEventKind, MemberInfo};
 use villein_core::node::MemberView;
-use villein_core::rpc::{self, StreamEvent};
+use villein_core::rpc::{self, KeyOperation, StreamEvent};
 use villein_core::wire::Encoding;
 
 /// A member of a listing; `encodings`: whether what it understands is wanted too.
@@ -34,16 +34,20 @@ pub(crate) fn coordinate(coordinate: Coordinate) -> rpc::Coordinate {
     rpc::Coordinate { adjustment, error, height, vec: vec.to_vec() }
 }
 
-/// What became of a key operation; `listed`: the keys were asked for.
-pub(crate) fn keys(outcome: KeyOutcome, listed: bool) -> rpc::KeyReport {
+/// What became of a key operation, with what it has asked for.
+pub(crate) fn keys(outcome: KeyOutcome, operation: KeyOperation) -> rpc::KeyReport {
     let messages = outcome.messages.into_iter();
     let keys = outcome.keys.into_iter().map(|(key, count)| (key.into_bytes(), count.into()));
+    let bytes = |ring: Vec<String>| ring.into_iter().map(String::into_bytes).collect();
+    let rings = outcome.rings.into_iter().map(|(name, ring)| (name.as_bytes().to_vec(), Some(bytes(ring))));
+    let silent = outcome.missing.iter().map(|name| (name.as_bytes().to_vec(), None));
     rpc::KeyReport {
         messages: messages.map(|(name, text)| (name.as_bytes().to_vec(), text.into_bytes())).collect(),
-        keys: listed.then(|| keys.collect()),
+        keys: operation.is_question().then(|| keys.collect()),
         nodes: outcome.nodes.into(),
         errors: outcome.errors.into(),
         responses: outcome.responses.into(),
+        rings: (operation == KeyOperation::Status).then(|| rings.chain(silent).collect()),
     }
 }
 

@@ -11,6 +11,7 @@ mod interface;
 mod interop;
 mod interop_serf;
 mod kept;
+mod keys;
 mod killed;
 mod mixed;
 mod mixed_changes;

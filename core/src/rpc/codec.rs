@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::{
-    Body, Coordinate, KeyOperation, KeyReport, Member, Pairs, Query, QueryRecord, REQUEST_BYTES_MAX, Request, Stats,
-    StreamEvent,
+    Body, Coordinate, KeyOperation, KeyReport, Member, Pairs, Query, QueryRecord, REQUEST_BYTES_MAX, Request, Rings,
+    Stats, StreamEvent,
 };
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Writer};
 
@@ -79,6 +79,7 @@ impl CommandName {
             b"use-key" => Self::Key(KeyOperation::Use),
             b"remove-key" => Self::Key(KeyOperation::Remove),
             b"list-keys" => Self::Key(KeyOperation::List),
+            b"key-status" => Self::Key(KeyOperation::Status),
             b"stats" => Self::Stats,
             b"get-coordinate" => Self::GetCoordinate,
             _ => return None,
@@ -87,7 +88,10 @@ impl CommandName {
 
     /// Whether a body follows the header of a request.
     pub(super) const fn has_body(self) -> bool {
-        !matches!(self, Self::Members | Self::Leave | Self::Stats | Self::Key(KeyOperation::List))
+        !matches!(
+            self,
+            Self::Members | Self::Leave | Self::Stats | Self::Key(KeyOperation::List | KeyOperation::Status)
+        )
     }
 
     /// Reads the body that belongs to the command; a nil body is all zero.
@@ -96,7 +100,7 @@ impl CommandName {
             Self::Members => Ok(Request::Members),
             Self::Leave => Ok(Request::Leave),
             Self::Stats => Ok(Request::Stats),
-            Self::Key(operation @ KeyOperation::List) => Ok(Request::Key { operation, key: Vec::new() }),
+            Self::Key(operation) if operation.is_question() => Ok(Request::Key { operation, key: Vec::new() }),
             Self::Key(operation) => Ok(Request::Key { operation, key: read_one(reader, "Key")? }),
             Self::Auth => Ok(Request::Auth { key: read_one(reader, "AuthKey")? }),
             Self::Stream => Ok(Request::Stream { kind: read_one(reader, "Type")? }),
@@ -252,9 +256,8 @@ pub(super) fn write_request(seq: u64, request: &Request) -> Vec<u8> {
     let mut w = Writer::new(Dialect::Rpc);
     w.map(2).text("Command").text(request.command()).text("Seq").uint(seq);
     match request {
-        Request::Members | Request::Leave | Request::Stats | Request::Key { operation: KeyOperation::List, .. } => {
-            &mut w
-        }
+        Request::Members | Request::Leave | Request::Stats => &mut w,
+        Request::Key { operation, .. } if operation.is_question() => &mut w,
         Request::Handshake { version } => w.map(1).text("Version").int(i64::from(*version)),
         Request::Auth { key } => w.map(1).text("AuthKey").text(key),
         Request::Event { name, payload, coalesce } => {
@@ -374,7 +377,7 @@ fn write_stats<'w>(w: &'w mut Writer, stats: &Stats) -> &'w mut Writer {
 }
 
 fn write_keys<'w>(w: &'w mut Writer, report: &KeyReport) -> &'w mut Writer {
-    w.map(5).text("Keys");
+    w.map(if report.rings.is_some() { 6 } else { 5 }).text("Keys");
     match &report.keys {
         None => _ = w.nil(),
         Some(keys) => {
@@ -385,7 +388,18 @@ fn write_keys<'w>(w: &'w mut Writer, report: &KeyReport) -> &'w mut Writer {
         }
     }
     write_pairs(w.text("Messages"), &report.messages);
-    w.text("NumErr").uint(report.errors).text("NumNodes").uint(report.nodes).text("NumResp").uint(report.responses)
+    w.text("NumErr").uint(report.errors).text("NumNodes").uint(report.nodes).text("NumResp").uint(report.responses);
+    if let Some(rings) = &report.rings {
+        w.text("Rings").map(rings.len());
+        for (node, keys) in rings {
+            w.text(node);
+            match keys {
+                None => _ = w.nil(),
+                Some(keys) => _ = keys.iter().fold(w.array(keys.len()), |w, key| w.text(key)),
+            }
+        }
+    }
+    w
 }
 
 fn write_coordinate<'w>(w: &'w mut Writer, coordinate: Option<&Coordinate>) -> &'w mut Writer {
@@ -520,7 +534,7 @@ impl Body {
         match BodyKind::of(request) {
             BodyKind::Joined => Self::Joined(0),
             BodyKind::Keys => {
-                let list = matches!(request, Request::Key { operation: KeyOperation::List, .. });
+                let list = matches!(request, Request::Key { operation, .. } if operation.is_question());
                 Self::Keys(KeyReport { keys: list.then(Vec::new), ..KeyReport::default() })
             }
             BodyKind::Coordinate => Self::Coordinate(None),
@@ -572,7 +586,7 @@ fn read_member(reader: &mut Reader<'_>) -> Result<Member, ReadError> {
 
 fn read_keys(reader: &mut Reader<'_>) -> Result<KeyReport, ReadError> {
     let mut report = KeyReport::default();
-    reader.structure(&["Keys", "Messages", "NumErr", "NumNodes", "NumResp"], |reader, field| {
+    reader.structure(&["Keys", "Messages", "NumErr", "NumNodes", "NumResp", "Rings"], |reader, field| {
         match field {
             "Keys" if reader.nil()? => report.keys = None,
             "Keys" => {
@@ -586,11 +600,28 @@ fn read_keys(reader: &mut Reader<'_>) -> Result<KeyReport, ReadError> {
             "Messages" => report.messages = read_pairs(reader)?,
             "NumErr" => report.errors = reader.uint()?,
             "NumNodes" => report.nodes = reader.uint()?,
+            "Rings" => report.rings = Some(read_rings(reader)?),
             _ => report.responses = reader.uint()?,
         }
         Ok(())
     })?;
     Ok(report)
+}
+
+fn read_rings(reader: &mut Reader<'_>) -> Result<Rings, ReadError> {
+    let mut rings = Rings::new();
+    for _ in 0..reader.map()? {
+        let node = reader.text()?.to_vec();
+        let answered = !reader.nil()?;
+        let mut keys = Vec::new();
+        if answered {
+            for _ in 0..reader.array()? {
+                keys.push(reader.text()?.to_vec());
+            }
+        }
+        rings.push((node, answered.then_some(keys)));
+    }
+    Ok(rings)
 }
 
 fn read_coordinate(reader: &mut Reader<'_>) -> Result<Option<Coordinate>, ReadError> {

@@ -147,7 +147,7 @@ pub enum Request {
     Key {
         /// Which.
         operation: KeyOperation,
-        /// The key in base64; not used by the list.
+        /// The key in base64; not used by the questions.
         key: Vec<u8>,
     },
     /// Asks for numbers.
@@ -170,6 +170,15 @@ pub enum KeyOperation {
     Remove,
     /// Lists them.
     List,
+    /// Lists who has which: a command that only our agents know.
+    Status,
+}
+
+impl KeyOperation {
+    /// Whether nothing changes, and so no key is named.
+    pub const fn is_question(self) -> bool {
+        matches!(self, Self::List | Self::Status)
+    }
 }
 
 /// A question to the cluster.
@@ -274,7 +283,12 @@ pub struct KeyReport {
     pub errors: u64,
     /// Nodes that answered.
     pub responses: u64,
+    /// The keys of each node, primary first; `None` for one that did not answer. A field of a status alone.
+    pub rings: Option<Rings>,
 }
+
+/// Nodes with the keys that they have, in base64.
+pub type Rings = Vec<(Vec<u8>, Option<Vec<Vec<u8>>>)>;
 
 /// A network coordinate.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -362,6 +376,7 @@ impl Request {
             Self::Key { operation: KeyOperation::Use, .. } => "use-key",
             Self::Key { operation: KeyOperation::Remove, .. } => "remove-key",
             Self::Key { operation: KeyOperation::List, .. } => "list-keys",
+            Self::Key { operation: KeyOperation::Status, .. } => "key-status",
             Self::Stats => "stats",
             Self::GetCoordinate { .. } => "get-coordinate",
         }

@@ -27,6 +27,8 @@ use crate::wire::Filter;
 
 /// Keys that a list begins with: one fits about every 25 bytes of an answer (protocol.md 2.9).
 const BYTES_PER_LISTED_KEY: usize = 25;
+/// Bytes of the longest key in base64.
+const KEY_TEXT_BYTES: usize = 44;
 /// What a key query takes besides the names in its filter, at most.
 const QUERY_OVERHEAD: usize = 320;
 
@@ -82,7 +84,25 @@ struct KeyRun {
     until: Time,
     /// Questions under way: the first one, and the one that asks again.
     questions: u8,
+    /// Keys in the rings of the outcome.
+    shown: usize,
     outcome: KeyOutcome,
+}
+
+impl KeyRun {
+    /// Notes which keys a member has, primary first: how many there was no room for. What is too long is no key.
+    fn show(&mut self, from: Name, primary: &str, keys: &[String]) -> u64 {
+        let others = keys.iter().map(String::as_str).filter(|&key| key != primary);
+        let has =
+            || core::iter::once(primary).chain(others.clone()).filter(|key| (1..=KEY_TEXT_BYTES).contains(&key.len()));
+        let shown = self.shown.saturating_add(has().count());
+        if shown > limits::KEYS_SHOWN_MAX {
+            return 1;
+        }
+        self.shown = shown;
+        self.outcome.rings.insert(from, has().map(ToString::to_string).collect());
+        0
+    }
 }
 
 impl Serf {
@@ -104,6 +124,7 @@ impl Serf {
             missing: BTreeSet::new(),
             until: ctx.now,
             questions: 0,
+            shown: 0,
             outcome: KeyOutcome::default(),
         });
         self.advance_keys(ctx, swim);
@@ -145,7 +166,7 @@ impl Serf {
             KeyRequest::Install(key) => (internal_query::INSTALL_KEY, key),
             KeyRequest::Use(key) => (internal_query::USE_KEY, key),
             KeyRequest::Remove(key) => (internal_query::REMOVE_KEY, key),
-            KeyRequest::List => (internal_query::LIST_KEYS, &[]),
+            KeyRequest::List | KeyRequest::Status => (internal_query::LIST_KEYS, &[]),
         };
         let question = Question {
             name: name.into(),
@@ -205,9 +226,13 @@ impl Serf {
             outcome.errors = outcome.errors.saturating_add(1);
         }
         if !answer.message.is_empty() {
-            outcome.messages.insert(from, answer.message);
+            outcome.messages.insert(from.clone(), answer.message);
         }
         let mut left_out = 0_u64;
+        if run.operation == KeyRequest::Status && answer.result {
+            left_out = run.show(from, &answer.primary, &answer.keys);
+        }
+        let outcome = &mut run.outcome;
         for key in answer.keys {
             left_out = left_out.saturating_add(u64::from(!count(&mut outcome.keys, key)));
         }

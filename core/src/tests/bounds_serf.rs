@@ -325,6 +325,42 @@ fn different_keys_of_a_cluster_beyond_the_bound_are_not_listed() {
     works_on(&mut lone);
 }
 
+#[test]
+fn keys_of_a_status_beyond_the_bound_are_not_shown() {
+    let members = limits::KEYS_SHOWN_MAX / limits::KEYS_MAX + 1;
+    let mut lone = Lone::new(|_| ());
+    for number in 1..=members {
+        lone.hear(1, &[Message::Alive(alive(number, 1))]);
+    }
+    lone.command(Command::Key(KeyRequest::Status));
+    let query = asked(&mut lone).remove(0);
+    let keys: Vec<String> = (0..limits::KEYS_MAX).map(|key| format!("key {key}")).collect();
+    for number in 1..members {
+        answer(&mut lone, &query, number, key_answer(&keys));
+    }
+    assert_eq!(drops(&lone, "list of keys"), 0);
+    answer(&mut lone, &query, members, key_answer(&keys[..1]));
+    assert_eq!(drops(&lone, "list of keys"), 1);
+    let KeyOutcome { rings, responses, .. } = outcome(&mut lone);
+    assert_eq!(
+        (rings.len(), responses as usize),
+        (members - 1, members + 1),
+        "who is beyond it has answered all the same"
+    );
+    assert!(rings.values().all(|ring| ring.len() == limits::KEYS_MAX));
+    works_on(&mut lone);
+}
+
+#[test]
+fn what_is_too_long_for_a_key_is_not_shown_as_one() {
+    let mut lone = Lone::new(|_| ());
+    lone.hear(1, &[Message::Alive(alive(1, 1))]);
+    lone.command(Command::Key(KeyRequest::Status));
+    let query = asked(&mut lone).remove(0);
+    answer(&mut lone, &query, 1, key_answer(&["a".repeat(44), "b".repeat(45), String::new()]));
+    assert_eq!(outcome(&mut lone).rings, [(name(1), vec!["a".repeat(44)])].into());
+}
+
 fn key(number: usize) -> [u8; 32] {
     let mut key = [7; 32];
     key[..8].copy_from_slice(&number.to_be_bytes());

@@ -51,6 +51,42 @@ fn a_key_is_rotated_through_a_whole_cluster() {
 }
 
 #[test]
+fn a_status_says_who_has_which_keys_and_who_is_silent() {
+    let mut cluster = Cluster::joined(3, |config| config.keys = vec![key(&OLD)]);
+    outcome(&mut cluster, 1, KeyRequest::Install(NEW.into()));
+    let [old, new] = [&OLD[..], &NEW].map(|bytes| key(bytes).to_base64());
+    let status = outcome(&mut cluster, 2, KeyRequest::Status);
+    let both = || vec![old.clone(), new.clone()];
+    assert_eq!(status.rings, [0, 1, 2].map(|number| (name(number), both())).into());
+    outcome(&mut cluster, 1, KeyRequest::Use(NEW.into()));
+    cluster.crash(0);
+    let status = outcome(&mut cluster, 2, KeyRequest::Status);
+    assert_eq!(
+        (status.error().as_deref(), status.missing.as_slice()),
+        (Some("2/3 nodes reported success"), &[name(0)][..])
+    );
+    let turned = || vec![new.clone(), old.clone()];
+    assert_eq!(status.rings, [1, 2].map(|number| (name(number), turned())).into(), "the primary one first");
+    let listed = outcome(&mut cluster, 2, KeyRequest::List);
+    assert_eq!(listed.rings, [].into(), "nobody asked");
+}
+
+#[test]
+fn each_message_that_is_sealed_counts_against_the_key() {
+    let mut cluster = Cluster::joined(2, |config| config.keys = vec![key(&OLD)]);
+    let before = cluster.node(0).stats().sealed;
+    cluster.run(10 * SECOND);
+    let after = cluster.node(0).stats().sealed;
+    assert!(before > 0 && after >= before + 10, "a ping or an answer a second: {before}, {after}");
+    outcome(&mut cluster, 0, KeyRequest::Install(NEW.into()));
+    outcome(&mut cluster, 0, KeyRequest::Use(NEW.into()));
+    assert!(cluster.node(0).stats().sealed < after, "the new key is counted from its first message");
+    let mut open = Cluster::joined(2, |_| ());
+    open.run(10 * SECOND);
+    assert_eq!(open.node(0).stats().sealed, 0);
+}
+
+#[test]
 fn what_members_cannot_do_is_counted_and_said_in_upstreams_words() {
     let mut cluster = Cluster::joined(3, |config| config.keys = vec![key(&OLD)]);
     for (request, text) in [

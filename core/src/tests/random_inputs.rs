@@ -406,11 +406,12 @@ impl World {
             12 => Command::ReplaceTags(Tags::new()),
             13 | 14 => {
                 let key = [self.small() as u8; 16];
-                Command::Key(match self.below(4) {
+                Command::Key(match self.below(5) {
                     0 => KeyRequest::Install(key.into()),
                     1 => KeyRequest::Use(key.into()),
                     2 => KeyRequest::Remove(key.into()),
-                    _ => KeyRequest::List,
+                    3 => KeyRequest::List,
+                    _ => KeyRequest::Status,
                 })
             }
             _ => {

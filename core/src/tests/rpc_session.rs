@@ -1,12 +1,13 @@
 //! What a session owes its client beyond the captured connections.
 
+use std::vec;
 use std::vec::Vec;
 
 use super::rpc_vectors::HANDSHAKE;
 use crate::log::Level;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Value, Writer};
 use crate::rpc::{
-    Body, Client, CloseReason, Incoming, KeyOperation, QUERY_RECORD_BYTES_MAX, QueryRecord, RECORDS_MAX,
+    Body, Client, CloseReason, Incoming, KeyOperation, KeyReport, QUERY_RECORD_BYTES_MAX, QueryRecord, RECORDS_MAX,
     REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, Session, SessionAction, StreamEvent, texts,
 };
 
@@ -111,6 +112,7 @@ fn a_stop_ends_the_stream_and_the_monitor_of_its_number() {
 fn a_failed_list_of_keys_has_an_empty_map_and_other_key_commands_nil() {
     for (operation, keys) in [
         (KeyOperation::List, Value::Map(Vec::new())),
+        (KeyOperation::Status, Value::Map(Vec::new())),
         (KeyOperation::Install, Value::Nil),
         (KeyOperation::Use, Value::Nil),
         (KeyOperation::Remove, Value::Nil),
@@ -122,6 +124,24 @@ fn a_failed_list_of_keys_has_an_empty_map_and_other_key_commands_nil() {
         session.reply(&Reply::error(&request, "1/1 nodes reported failure"));
         assert_eq!(bodies(&mut session)[0].get("Keys"), Some(&keys), "{operation:?}");
     }
+}
+
+#[test]
+fn a_status_of_keys_is_a_list_with_the_rings_of_all() {
+    let rings = vec![(b"a".to_vec(), Some(vec![b"k1".to_vec(), b"k2".to_vec()])), (b"b".to_vec(), None)];
+    let keys = Some(vec![(b"k1".to_vec(), 1), (b"k2".to_vec(), 1)]);
+    let report = KeyReport { keys, nodes: 2, responses: 1, rings: Some(rings), ..KeyReport::default() };
+    let mut session = started();
+    let mut client = Client::new();
+    let request = Request::Key { operation: KeyOperation::Status, key: Vec::new() };
+    let (_, bytes) = client.request(&request);
+    session.receive(&bytes);
+    assert_eq!(session.next_action(), Some(SessionAction::Request(request)));
+    session.reply(&Reply { error: b"1/2 nodes reported success".to_vec(), body: Body::Keys(report.clone()) });
+    let written = session.next_output().expect("a reply");
+    client.receive(&written);
+    let want = Incoming::Reply { seq: 1, error: b"1/2 nodes reported success".to_vec(), body: Body::Keys(report) };
+    assert_eq!(client.next_incoming(), Ok(Some(want)));
 }
 
 #[test]

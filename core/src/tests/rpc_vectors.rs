@@ -204,6 +204,7 @@ pub(super) fn key_report(json: &Json) -> KeyReport {
         nodes: number(&json["NumNodes"]),
         errors: number(&json["NumErr"]),
         responses: number(&json["NumResp"]),
+        rings: None,
     }
 }
 

@@ -23,6 +23,7 @@ fn key(request: &KeyRequest) -> String {
         KeyRequest::Use(key) => format!("using a key of {} bytes", key.len()),
         KeyRequest::Remove(key) => format!("removing a key of {} bytes", key.len()),
         KeyRequest::List => "listing keys".to_owned(),
+        KeyRequest::Status => "listing who has which keys".to_owned(),
     }
 }
 

@@ -1,13 +1,22 @@
 //! `serf keys`.
 
+mod rotation;
+mod status;
+
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use std::time::Duration;
+
 use clap::{ArgAction, Parser};
 use serde_json::{Map, Value, json};
+use villein_core::keyring::Key;
 use villein_core::rpc::{KeyOperation, KeyReport};
 
+use self::rotation::Rotation;
+use self::status::KeyStatus;
 use super::{ClientCommand, Failure};
+use crate::go::duration::parse_flag;
 use crate::go::number::parse_bool;
 use crate::output::{self, Form, Output, lossy};
 use crate::rpc::{Client, RpcArgs};
@@ -15,7 +24,7 @@ use crate::{table, ui};
 
 /// Changes the encryption keys of all members, or lists them. A new key is installed, then used, then the old one is
 /// removed; between these steps members read what is encrypted with either. Every operation can be repeated, and
-/// succeeds only if every member says that it did it.
+/// succeeds only if every member says that it did it. -rotate does all of it.
 #[derive(Debug, Parser)]
 #[command(name = "keys", about = "Manipulate the internal encryption keyring used by Serf", long_about)]
 #[command(override_usage = "serf keys [options]...", disable_help_flag = true, disable_version_flag = true)]
@@ -35,6 +44,19 @@ pub(crate) struct Keys {
     /// Encrypt with this key, which must be installed everywhere.
     #[arg(long = "use", value_name = "KEY", default_value = "")]
     primary: OsString,
+    /// Make this key the only one, in all steps: a new one from keygen. Waits for members that do not answer, does not use
+    /// the key as long as a member is failed, and goes on where it was interrupted if it is given again.
+    #[arg(long, value_name = "KEY", default_value = "")]
+    rotate: OsString,
+    /// Show which keys each member has, and which of them it uses.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, value_parser = parse_bool, default_value_t = false)]
+    status: bool,
+    /// With -rotate: how long each step waits for members that do not answer.
+    #[arg(long, value_name = "DURATION", value_parser = parse_flag, default_value = "1m", allow_hyphen_values = true)]
+    patience: i64,
+    /// With -rotate: how long the old keys stay when the new one is in use everywhere.
+    #[arg(long, value_name = "DURATION", value_parser = parse_flag, default_value = "10s", allow_hyphen_values = true)]
+    grace: i64,
     #[command(flatten)]
     rpc: RpcArgs,
 }
@@ -69,6 +91,9 @@ const REMOVE: Sentences = Sentences {
 
 impl ClientCommand for Keys {
     fn run(self, _operands: Vec<OsString>) -> Result<(), Failure> {
+        if self.status || !self.rotate.is_empty() {
+            return self.all_of_it();
+        }
         let mut wanted = Vec::new();
         for (sentences, operation, key) in [
             (INSTALL, KeyOperation::Install, self.install),
@@ -98,6 +123,49 @@ impl ClientCommand for Keys {
         let report = Outcome::new(report, error, sentences, operation);
         output::show(&report, form)?;
         if report.error.is_some() { Err(Failure::Shown) } else { Ok(()) }
+    }
+}
+
+impl Keys {
+    /// What takes more than one operation, or tells of every member.
+    fn all_of_it(self) -> Result<(), Failure> {
+        let single = [&self.install, &self.primary, &self.remove].iter().any(|key| !key.is_empty()) || self.list;
+        if single || (self.status && !self.rotate.is_empty()) {
+            return Err(Failure::Said("-rotate and -status go with no other operation".into()));
+        }
+        let form = Form::read(&self.format)?;
+        if self.status { show_status(&self.rpc, form) } else { self.rotate(form) }
+    }
+
+    fn rotate(&self, form: Form) -> Result<(), Failure> {
+        let failed = |error: String| Failure::Said(format!("Error rotating keys: {error}"));
+        let key =
+            Key::from_base64(&lossy(self.rotate.as_encoded_bytes())).map_err(|error| failed(error.to_string()))?;
+        let positive = |name: &str, nanos: i64| match u64::try_from(nanos) {
+            Ok(nanos) => Ok(Duration::from_nanos(nanos)),
+            Err(_) => Err(Failure::Said(format!("-{name} must not be negative"))),
+        };
+        let (patience, grace) = (positive("patience", self.patience)?, positive("grace", self.grace)?);
+        let mut client = Client::connect(&self.rpc)?;
+        let rotated = Rotation { client: &mut client, form, patience, grace }.run(&key).map_err(failed)?;
+        Ok(output::show(&rotated, form)?)
+    }
+}
+
+fn show_status(rpc: &RpcArgs, form: Form) -> Result<(), Failure> {
+    let mut client = Client::connect(rpc)?;
+    if form == Form::Text {
+        ui::say(LIST.begins);
+    }
+    let status = KeyStatus::ask(&mut client).map_err(|error| format!("{}: {error}", LIST.fails))?;
+    if form == Form::Text {
+        ui::say("==> Keys gathered, listing the keys of each member...\n");
+    }
+    output::show(&status, form)?;
+    match status.error() {
+        None => Ok(()),
+        Some(_) if form == Form::Json => Err(Failure::Shown),
+        Some(error) => Err(Failure::Said(format!("\n{}: {error}", LIST.fails))),
     }
 }
 

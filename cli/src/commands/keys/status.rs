@@ -1,0 +1,127 @@
+//! `serf keys -status`: who has which keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+use villein_core::rpc::{KeyOperation, KeyReport, texts};
+
+use crate::output::{Output, lossy};
+use crate::rpc::{Client, RpcError};
+use crate::table;
+
+/// What every member has said of its keys.
+pub(super) struct KeyStatus {
+    members: BTreeMap<Vec<u8>, Answer>,
+    report: KeyReport,
+    error: Option<String>,
+}
+
+/// What one member has said.
+enum Answer {
+    /// Its keys, primary first.
+    Keys(Vec<Vec<u8>>),
+    /// Why it shows none.
+    Words(Vec<u8>),
+    Nothing,
+}
+
+impl KeyStatus {
+    /// Asks all members.
+    ///
+    /// # Errors
+    /// The agent does not ask them; its text.
+    pub(super) fn ask(client: &mut Client) -> Result<Self, String> {
+        let (error, mut report) = client.keys(KeyOperation::Status, Vec::new()).map_err(|error| match error {
+            RpcError::Refused(text) if text == texts::UNSUPPORTED_COMMAND.as_bytes() => {
+                format!("{}: the agent is none of Villein's, and cannot tell who has which keys", lossy(&text))
+            }
+            other => other.to_string(),
+        })?;
+        let mut members = BTreeMap::new();
+        for (node, keys) in report.rings.take().unwrap_or_default() {
+            members.insert(node, keys.map_or(Answer::Nothing, Answer::Keys));
+        }
+        // One that has more keys than fit into its answer says so, and shows the first ones.
+        for (node, words) in &report.messages {
+            members.entry(node.clone()).or_insert_with(|| Answer::Words(words.clone()));
+        }
+        report.messages.sort();
+        Ok(Self { members, report, error: (!error.is_empty()).then(|| lossy(&error)) })
+    }
+
+    /// Why not every member has answered with its keys.
+    pub(super) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// The members of whom it is not known that they have `key`, or that they seal with it where `primary` is set.
+    pub(super) fn without(&self, key: &[u8], primary: bool) -> Vec<String> {
+        let has = |answer: &Answer| match answer {
+            Answer::Keys(keys) if primary => keys.first().is_some_and(|first| first == key),
+            Answer::Keys(keys) => keys.iter().any(|other| other == key),
+            Answer::Words(_) | Answer::Nothing => false,
+        };
+        self.members.iter().filter(|(_, answer)| !has(answer)).map(|(node, _)| lossy(node)).collect()
+    }
+
+    /// The members that have `key`.
+    pub(super) fn with(&self, key: &[u8]) -> Vec<String> {
+        let has = |answer: &Answer| matches!(answer, Answer::Keys(keys) if keys.iter().any(|other| other == key));
+        self.members.iter().filter(|(_, answer)| has(answer)).map(|(node, _)| lossy(node)).collect()
+    }
+
+    /// Every key that somebody has but `key`.
+    pub(super) fn others(&self, key: &[u8]) -> BTreeSet<Vec<u8>> {
+        let rings = self.members.values().filter_map(|answer| match answer {
+            Answer::Keys(keys) => Some(keys),
+            Answer::Words(_) | Answer::Nothing => None,
+        });
+        rings.flatten().filter(|other| *other != key).cloned().collect()
+    }
+
+    /// How many members were asked.
+    pub(super) const fn asked(&self) -> u64 {
+        self.report.nodes
+    }
+}
+
+impl Output for KeyStatus {
+    fn text(&self) -> Vec<u8> {
+        let mut rows = Vec::new();
+        for (node, answer) in &self.members {
+            let mut row = |key: &[u8], what: &[u8]| rows.push(vec![node.clone(), key.to_vec(), what.to_vec()]);
+            match answer {
+                Answer::Nothing => row(b"-", b"no answer"),
+                Answer::Words(words) => row(b"-", words),
+                Answer::Keys(keys) => {
+                    for (index, key) in keys.iter().enumerate() {
+                        row(key, if index == 0 { b"primary" } else { b"installed" });
+                    }
+                }
+            }
+        }
+        table::columns(&rows)
+    }
+
+    fn json(&self) -> Value {
+        let shown = |answer: &Answer| match answer {
+            Answer::Keys(keys) => json!({
+                "primary": keys.first().map(|key| lossy(key)),
+                "keys": keys.iter().map(|key| lossy(key)).collect::<Vec<_>>(),
+            }),
+            Answer::Words(_) | Answer::Nothing => Value::Null,
+        };
+        let members: Map<String, Value> =
+            self.members.iter().map(|(node, answer)| (lossy(node), shown(answer))).collect();
+        let messages: Map<String, Value> =
+            self.report.messages.iter().map(|(node, message)| (lossy(node), lossy(message).into())).collect();
+        json!({
+            "nodes": self.report.nodes,
+            "responses": self.report.responses,
+            "errors": self.report.errors,
+            "error": self.error,
+            "messages": messages,
+            "members": members,
+        })
+    }
+}
