@@ -22,6 +22,7 @@ pub mod go_quote;
 pub mod go_regex;
 pub mod identity;
 pub mod io;
+mod junk;
 pub mod keyring;
 pub mod lamport;
 pub mod limits;

@@ -39,6 +39,10 @@ pub const ERROR_BYTES_MAX: usize = 1_024;
 pub const LABEL_BYTES_MAX: usize = 255;
 /// Keys on a ring; every wrong packet costs one trial per key.
 pub const KEYS_MAX: usize = 64;
+/// Unusable packets from one source within a second; more are not read until it is over.
+pub const JUNK_PER_SECOND_MAX: u32 = 256;
+/// Sources of unusable packets that are watched at one time.
+pub const JUNK_SOURCES_MAX: usize = 64;
 /// Members, tombstones included (gossip-wire.md 10.1).
 pub const MEMBERS_MAX: usize = 1_048_576;
 /// Bytes that one stream may bring or take (gossip-wire.md 10.1).

@@ -17,6 +17,7 @@ use crate::ctx::{Ctx, To};
 use crate::event::{MemberInfo, Status};
 use crate::identity::{Identity, Interner};
 use crate::io::{Deadline, Input, Output, Saved, Stimulus, StreamEvent, StreamId};
+use crate::junk::Sources;
 use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
 use crate::limits;
@@ -57,6 +58,7 @@ pub struct Node {
     now: Time,
     started: bool,
     rejected: Rejected,
+    sources: Sources,
     #[serde(skip)]
     scratch: Scratch,
 }
@@ -221,6 +223,7 @@ impl Node {
             now: at,
             started: false,
             rejected: Rejected::default(),
+            sources: Sources::new(hash_key),
             scratch: Scratch::default(),
         })
     }
@@ -287,6 +290,9 @@ impl Node {
     }
 
     fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8], out: &mut Vec<Output>) {
+        if self.sources.is_blocked(self.now, from.ip()) {
+            return self.reject(from, WireError::Flood, 1, out);
+        }
         let mut incoming = core::mem::take(&mut self.scratch.incoming);
         let envelope = Envelope { keyring: &self.keyring, label: &self.config.label };
         let mut read = incoming.open(bytes, envelope, &mut Budget::datagram(bytes.len()));
@@ -299,7 +305,11 @@ impl Node {
         match read {
             Ok(0) => (),
             Ok(bad) => self.reject(from, WireError::Malformed, u64::from(bad), out),
-            Err(error) => self.reject(from, error, 1, out),
+            Err(error) => {
+                let table = &self.table;
+                self.sources.note(self.now, from.ip(), |network| table.has_live_in(network));
+                self.reject(from, error, 1, out);
+            }
         }
         let from = To::answer(from, encoding);
         for received in messages.drain(..) {

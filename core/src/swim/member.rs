@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{MemberEventKind, MemberInfo, Status};
 use crate::identity::{Identity, Interner};
+use crate::junk::network;
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::map::HashKey;
@@ -255,6 +256,12 @@ impl Table {
     /// Whether a member other than the node itself is alive or suspect.
     pub fn has_live_others(&self) -> bool {
         self.live.iter().any(|&slot| slot != self.me)
+    }
+
+    /// Whether a live member other than the node itself has an address of that network.
+    pub fn has_live_in(&self, wanted: u128) -> bool {
+        let others = self.live.iter().filter(|&&slot| slot != self.me).filter_map(|&slot| self.find(slot));
+        others.map(|member| network(member.identity.addr.ip())).any(|network| network == wanted)
     }
 
     /// How many live members do not show that they understand the native encoding.

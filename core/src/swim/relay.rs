@@ -23,7 +23,7 @@ impl Swim {
     /// A ping for another name is not answered: the address may have changed hands. One for nobody is for everybody.
     pub(super) fn on_ping(&mut self, ctx: &mut Ctx<'_>, from: To, ping: &Ping) {
         if is_for_us(ctx, ping) {
-            let to = answer_to(from, ping.source.as_ref());
+            let to = answer_to(ctx, from, ping.source.as_ref());
             let ack = Message::Ack(Ack { seq: ping.seq, coordinate: ctx.coordinate() });
             ctx.send(Activity::Receiver, to, &[ack], true);
         }
@@ -33,7 +33,7 @@ impl Swim {
         if self.relays.len() >= limits::RELAYS_MAX {
             return ctx.dropped("pings for others", limits::RELAYS_MAX, 1);
         }
-        let originator = answer_to(from, ask.source.as_ref());
+        let originator = answer_to(ctx, from, ask.source.as_ref());
         let seq = self.next_seq();
         self.relays.insert(seq, Relay { seq: ask.seq, originator });
         if ask.nack {
@@ -74,7 +74,13 @@ pub(crate) fn is_for_us(ctx: &Ctx<'_>, ping: &Ping) -> bool {
     ping.node == ctx.config.name || ping.node.as_bytes().is_empty()
 }
 
-/// Where an answer goes: where the question says, else where it came from.
-fn answer_to(from: To, source: Option<&ReplyTo>) -> To {
-    source.map_or(from, |source| To { addr: source.addr.socket_addr(), ..from })
+/// Where an answer goes: where the question says, if that is the host that it came from or where we know the asker; else
+/// where it came from. Nobody has us talk to a third.
+fn answer_to(ctx: &Ctx<'_>, from: To, source: Option<&ReplyTo>) -> To {
+    let named = source.filter(|source| {
+        let known = || ctx.table.slot(&source.node).and_then(|slot| ctx.table.find(slot));
+        source.addr.ip() == from.addr.ip()
+            || known().is_some_and(|member| member.identity.addr.socket_addr() == source.addr.socket_addr())
+    });
+    named.map_or(from, |source| To { addr: source.addr.socket_addr(), ..from })
 }

@@ -11,6 +11,7 @@ use crate::command::ExchangeError;
 use crate::config::Wire;
 use crate::ctx::Ctx;
 use crate::io::{Activity, Output, StreamAction, StreamError, StreamEvent, StreamId};
+use crate::junk::network;
 use crate::limits;
 use crate::log::Log;
 use crate::time::Time;
@@ -173,9 +174,13 @@ impl Streams {
 
     fn accept(&mut self, ctx: &mut Ctx<'_>, id: StreamId, from: SocketAddr) {
         let inbound = self.open.keys().filter(|id| !id.is_ours()).count();
-        if inbound >= limits::STREAMS_IN_MAX || id.is_ours() || self.open.contains_key(&id) {
-            ctx.out.push(Output::Stream { activity: Activity::Stream, id, action: StreamAction::Abort });
+        let full = inbound >= limits::STREAMS_IN_MAX;
+        if full {
             ctx.dropped("inbound streams", limits::STREAMS_IN_MAX, 1);
+        }
+        let refused = id.is_ours() || self.open.contains_key(&id);
+        if refused || (full && !self.make_room(ctx, from)) {
+            ctx.out.push(Output::Stream { activity: Activity::Stream, id, action: StreamAction::Abort });
             return;
         }
         ctx.log(Log::StreamFrom(from));
@@ -398,6 +403,24 @@ impl Streams {
             ctx.dropped("bytes of all streams", limits::STREAMS_BYTES_MAX, 1);
             self.end(ctx, newest, ExchangeError::Busy, Some(StreamAction::Abort));
         }
+    }
+
+    /// Ends the oldest inbound stream of the source that has most of them, if it has two more than `from`'s.
+    fn make_room(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr) -> bool {
+        let mut sources: BTreeMap<u128, (usize, StreamId)> = BTreeMap::new();
+        for (&id, stream) in self.open.iter().filter(|(id, _)| !id.is_ours()) {
+            let source = sources.entry(network(stream.peer.ip())).or_insert((0, id));
+            source.0 = source.0.saturating_add(1);
+        }
+        let theirs = sources.get(&network(from.ip())).map_or(0, |&(count, _)| count);
+        let Some(&(most, oldest)) = sources.values().max_by_key(|&&(count, id)| (count, core::cmp::Reverse(id))) else {
+            return false;
+        };
+        let gives_way = most > theirs.saturating_add(1);
+        if gives_way {
+            self.end(ctx, oldest, ExchangeError::Busy, Some(StreamAction::Abort));
+        }
+        gives_way
     }
 
     fn greediest(&self) -> Option<StreamId> {

@@ -92,13 +92,38 @@ fn one_more_inbound_stream_than_the_bound_is_aborted() {
     }
     assert_eq!(aborted(&mut lone), [0; 0]);
     let beyond = limits::STREAMS_IN_MAX as u64;
-    accept(&mut lone, beyond, addr(2));
+    accept(&mut lone, beyond, addr(1));
     assert_eq!(aborted(&mut lone), [beyond * 2 + 1]);
     assert_eq!((drops(&lone, "inbound streams"), lone.node.stats().dropped), (1, 1));
     lone.give(Stimulus::Stream { id: StreamId(1), event: StreamEvent::Closed });
     aborted(&mut lone);
     accept(&mut lone, beyond + 1, addr(2));
     assert_eq!(aborted(&mut lone), [0; 0], "a stream that ends makes room");
+    works_on(&mut lone);
+}
+
+#[test]
+fn where_there_is_no_room_the_source_with_most_streams_gives_way_to_others() {
+    let most = limits::STREAMS_IN_MAX as u64;
+    let mut lone = Lone::new(|_| ());
+    accept(&mut lone, 0, addr(2));
+    for number in 1..most {
+        accept(&mut lone, number, addr(1));
+    }
+    for number in most..most + 3 {
+        accept(&mut lone, number, addr(3));
+    }
+    assert_eq!(aborted(&mut lone), [3, 5, 7], "the oldest of the first");
+    assert_eq!((drops(&lone, "inbound streams"), lone.node.stats().dropped), (1, 3));
+    for number in most + 3..most * 2 {
+        accept(&mut lone, number, addr(3));
+    }
+    let half = most / 2;
+    assert_eq!(
+        aborted(&mut lone).into_iter().filter(|id| *id < most * 2).count() as u64,
+        half - 1 - 3,
+        "and no more than half"
+    );
     works_on(&mut lone);
 }
 

@@ -9,6 +9,7 @@ mod digest;
 mod events_queries;
 mod go_regex;
 mod harness;
+mod junk;
 mod keyring;
 mod keys_conflicts;
 mod memberlist_junk;

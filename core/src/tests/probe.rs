@@ -177,7 +177,7 @@ fn a_ping_for_another_name_is_not_answered() {
     assert!(lone.sent().is_empty());
     lone.hear(1, &[Message::Ping(Ping { seq: SeqNo(5), node: name(0), source: Some(reply_to(3)) })]);
     let ack = Message::Ack(Ack { seq: SeqNo(5), coordinate: Some(Coordinate::start()) });
-    assert_eq!(lone.sent().first(), Some(&(addr(3), ack)), "to the stated source");
+    assert_eq!(lone.sent().first(), Some(&(addr(1), ack)), "to where it came from");
 }
 
 #[test]

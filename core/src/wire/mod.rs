@@ -229,6 +229,8 @@ pub enum WireError {
     TooCostly,
     /// It is in an encoding that the configuration rules out.
     NotSpoken(Encoding),
+    /// Too much that could not be used came from there.
+    Flood,
 }
 
 impl fmt::Display for WireError {
@@ -263,6 +265,11 @@ impl fmt::Display for WireError {
             Self::TooLarge { max } => write!(f, "the message expands to more than {max} bytes"),
             Self::Nested => f.write_str("compounds and compressed messages are nested too deeply"),
             Self::TooCostly => f.write_str("the packet asks for more work or memory than its length allows"),
+            Self::Flood => write!(
+                f,
+                "{} packets of a second could not be used: no more are read until it is over",
+                crate::limits::JUNK_PER_SECOND_MAX
+            ),
             Self::NotSpoken(encoding) => {
                 let ours = match encoding {
                     Encoding::Native => Encoding::Memberlist,
