@@ -4,6 +4,7 @@
 //! tests of this crate replay that on the stable compiler.
 
 mod files;
+mod measure;
 mod node;
 mod pick;
 mod rpc;

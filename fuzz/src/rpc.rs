@@ -3,13 +3,23 @@
 use villein_core::msgpack::{Limits, Reader, Scan, Value};
 use villein_core::rpc::{Client, Reply, Request, Session, SessionAction};
 
+use crate::measure::within;
 use crate::pick::Pick;
 
 /// Bytes that a session may hold of a client that sends what it likes and reads everything: two requests, and one reply.
 const INPUT_MAX: usize = 1 << 20;
 
+/// What is read takes room for what it says, not for what it announces: a byte of an array is a value.
+fn held_max(bytes: &[u8]) -> usize {
+    (64 << 10) + 128 * bytes.len()
+}
+
 /// A connection of any client, whose bytes come in pieces.
 pub(crate) fn session(bytes: &[u8]) {
+    within(held_max(bytes), || connection(bytes));
+}
+
+fn connection(bytes: &[u8]) {
     let mut pick = Pick::new(bytes);
     let (token, hello, step) = (pick.one_of(&[&b""[..], b"secret"]), pick.coin(), 1 + usize::from(pick.byte()));
     let mut session = Session::new(token);
@@ -53,6 +63,10 @@ fn drive(session: &mut Session, bytes: &[u8]) {
 
 /// What any agent answers to a client that has asked for everything.
 pub(crate) fn client(bytes: &[u8]) {
+    within(held_max(bytes), || answers(bytes));
+}
+
+fn answers(bytes: &[u8]) {
     let mut pick = Pick::new(bytes);
     let step = 1 + usize::from(pick.byte());
     let mut client = Client::new();
@@ -85,5 +99,5 @@ pub(crate) fn msgpack(bytes: &[u8]) {
     if let (Ok(skipped), Ok(scanned)) = (skipped, scanned) {
         assert_eq!(skipped, scanned);
     }
-    let _ = Value::read(&mut Reader::new(bytes, limits));
+    let _ = within(held_max(bytes), || Value::read(&mut Reader::new(bytes, limits)));
 }

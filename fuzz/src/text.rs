@@ -3,10 +3,18 @@
 use villein_core::go_regex::{GoRegex, anchored};
 use villein_core::rpc::StreamFilter;
 
+use crate::measure::within;
 use crate::pick::Pick;
+
+/// Bytes that two patterns and matching with them may hold.
+const HELD_MAX: usize = 32 << 20;
 
 /// A filter of a query or a listing against any value, and the filter of a stream.
 pub(crate) fn filter(bytes: &[u8]) {
+    within(HELD_MAX, || matched(bytes));
+}
+
+fn matched(bytes: &[u8]) {
     let mut pick = Pick::new(bytes);
     let value = pick.bytes();
     let pattern = pick.rest();

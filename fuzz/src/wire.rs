@@ -4,9 +4,10 @@ use villein_core::keyring::{Key, Keyring};
 use villein_core::limits;
 use villein_core::wire::memberlist::{self, Progress};
 use villein_core::wire::{
-    Budget, Encoding, Envelope, Incoming, Message, StreamMessage, native, open_stream, seal_stream,
+    Budget, Encoding, Envelope, Incoming, Message, StreamMessage, WireError, native, open_stream, seal_stream,
 };
 
+use crate::measure::within;
 use crate::pick::Pick;
 
 /// Type bytes of memberlist's encoding (gossip-wire.md 1).
@@ -25,12 +26,22 @@ fn open(bytes: &[u8], envelope: Envelope<'_>) {
     let bytes = &bytes[..bytes.len().min(limits::DATAGRAM_BYTES_MAX)];
     let mut incoming = Incoming::default();
     let mut budget = Budget::datagram(bytes.len());
-    let read = incoming.open(bytes, envelope, &mut budget);
+    let read = within(limits::DATAGRAM_ALLOCATED_MAX, || incoming.open(bytes, envelope, &mut budget));
     assert!(budget.allocated() <= limits::DATAGRAM_ALLOCATED_MAX, "{} bytes are allocated", budget.allocated());
     assert!(read.is_ok() || incoming.messages.is_empty(), "messages of a packet that cannot be used");
     for received in &incoming.messages {
         rewrite(&received.message);
     }
+}
+
+/// Reads what has come on a stream so far.
+fn stream_of(
+    bytes: &[u8],
+    envelope: Envelope<'_>,
+    dialler: bool,
+    progress: &mut Progress,
+) -> Result<Option<StreamMessage>, WireError> {
+    within(2 * limits::STREAM_EXPANDED_MAX, || open_stream(bytes, envelope, dialler, progress))
 }
 
 /// What was read is written in either encoding, reads as the same, and writes as the same.
@@ -74,7 +85,7 @@ pub(crate) fn label(bytes: &[u8]) {
     for label in [label, b""] {
         let envelope = Envelope { keyring: &keyring, label };
         open(&headed, envelope);
-        let _ = open_stream(&headed, envelope, true, &mut Progress::default());
+        let _ = stream_of(&headed, envelope, true, &mut Progress::default());
     }
 }
 
@@ -86,7 +97,7 @@ pub(crate) fn sealed(bytes: &[u8]) {
         for head in [&[0_u8][..], &[1], &[native::MAGIC, native::VERSION, 1]] {
             open(&[head, bytes].concat(), envelope);
         }
-        let _ = open_stream(
+        let _ = stream_of(
             &[&[native::MAGIC, native::VERSION, 1], bytes].concat(),
             envelope,
             false,
@@ -137,7 +148,7 @@ pub(crate) fn lzw(bytes: &[u8]) {
     packet.extend([high, low]);
     packet.extend(bytes);
     open(&packet, envelope);
-    let _ = open_stream(&packet, envelope, false, &mut Progress::default());
+    let _ = stream_of(&packet, envelope, false, &mut Progress::default());
 }
 
 /// One native message, without the packet around it.
@@ -174,12 +185,12 @@ pub(crate) fn stream(bytes: &[u8]) {
         None
     };
     let bytes = native.as_deref().unwrap_or(body);
-    let whole = open_stream(bytes, envelope, dialler, &mut Progress::default());
+    let whole = stream_of(bytes, envelope, dialler, &mut Progress::default());
     let mut progress = Progress::default();
     let mut end = 0;
     let pieces = loop {
         end = (end + step).min(bytes.len());
-        match open_stream(&bytes[..end], envelope, dialler, &mut progress) {
+        match stream_of(&bytes[..end], envelope, dialler, &mut progress) {
             Ok(None) if end < bytes.len() => {}
             other => break other,
         }

@@ -1,5 +1,7 @@
 //! What fuzzing has found to reach different code is given to every target again.
 
+mod heaviest;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
