@@ -8,7 +8,7 @@ use crate::log::Level;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Value, Writer};
 use crate::rpc::{
     Body, Client, CloseReason, Incoming, KeyOperation, KeyReport, QUERY_RECORD_BYTES_MAX, QueryRecord, RECORDS_MAX,
-    REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, Session, SessionAction, StreamEvent, texts,
+    REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, SUBSCRIPTIONS_MAX, Session, SessionAction, StreamEvent, texts,
 };
 
 const LIMITS: Limits = Limits { length: 1 << 20, depth: 16 };
@@ -124,6 +124,33 @@ fn a_failed_list_of_keys_has_an_empty_map_and_other_key_commands_nil() {
         session.reply(&Reply::error(&request, "1/1 nodes reported failure"));
         assert_eq!(bodies(&mut session)[0].get("Keys"), Some(&keys), "{operation:?}");
     }
+}
+
+#[test]
+fn one_connection_has_so_many_streams_and_no_more() {
+    let mut session = started();
+    let mut client = Client::new();
+    let mut ask = |request: &Request| {
+        let (seq, bytes) = client.request(request);
+        session.receive(&bytes);
+        assert_eq!(session.next_action(), None);
+        let reply = session.next_output().expect("a reply");
+        client.receive(&reply);
+        match client.next_incoming() {
+            Ok(Some(Incoming::Reply { error, .. })) => (seq, error),
+            other => panic!("{other:?}"),
+        }
+    };
+    let stream = Request::Stream { kind: b"user".to_vec() };
+    let mut last = 0;
+    for number in 0..SUBSCRIPTIONS_MAX {
+        let (seq, error) = ask(&stream);
+        assert_eq!(error, b"", "stream {number}");
+        last = seq;
+    }
+    assert_eq!(ask(&stream).1, texts::STREAM_EXISTS.as_bytes());
+    assert_eq!(ask(&Request::Stop { seq: last }).1, b"");
+    assert_eq!(ask(&stream).1, b"", "one that is stopped makes room");
 }
 
 #[test]
