@@ -281,6 +281,14 @@ enum Delivery {
     Failed(StreamError),
 }
 
+/// Something that somebody who listens may say again.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    Datagram(Box<[u8]>),
+    /// What who has opened a stream wrote on it.
+    Stream(Box<[u8]>),
+}
+
 /// Nodes on a network without faults but cuts; half a millisecond from one to another.
 pub(super) struct Cluster {
     pub(super) nodes: Vec<Option<Node>>,
@@ -297,6 +305,8 @@ pub(super) struct Cluster {
     pub(super) packets: u64,
     /// How many whole states were sent in push/pulls.
     pub(super) states: u64,
+    /// What was said so far, each packet and each write of a stream: from whom, to whom.
+    pub(super) tape: Vec<(usize, usize, Said)>,
     arrivals: BTreeMap<(Time, u64), (usize, Arrival)>,
     sequence: u64,
     peers: BTreeMap<(usize, StreamId), (usize, StreamId)>,
@@ -320,6 +330,7 @@ impl Cluster {
             queries: Vec::new(),
             packets: 0,
             states: 0,
+            tape: Vec::new(),
             arrivals: BTreeMap::new(),
             sequence: 0,
             peers: BTreeMap::new(),
@@ -461,6 +472,7 @@ impl Cluster {
             Output::Datagram { to, bytes, .. } => {
                 self.packets += 1;
                 if let Some(peer) = self.reach(number, to) {
+                    self.tape.push((number, peer, Said::Datagram(bytes.clone())));
                     self.send(peer, Arrival::Datagram { from: addr(number), bytes });
                 }
             }
@@ -500,6 +512,9 @@ impl Cluster {
                 if let Some(&(peer, other)) =
                     self.peers.get(&(number, id)).filter(|(peer, _)| !self.is_cut(number, *peer))
                 {
+                    if id.is_ours() {
+                        self.tape.push((number, peer, Said::Stream(bytes.clone())));
+                    }
                     self.send(peer, Arrival::Stream { id: other, event: Delivery::Bytes(bytes) });
                 }
             }

@@ -22,6 +22,7 @@ mod native_entries;
 mod probe;
 mod random_inputs;
 mod record;
+mod replayed;
 mod rpc_client;
 mod rpc_junk;
 mod rpc_replies;
