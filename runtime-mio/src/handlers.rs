@@ -1,10 +1,12 @@
 //! Event handlers: which script runs when (cli.md 4).
 //!
-//! One event at a time, and of its scripts one at a time, in the order of the configuration. A script is a process with
-//! pipes in the poll loop; nothing here waits. What a script leaves running may go on talking: it is not listened to.
+//! One event at a time, or as many as the configuration allows; they begin in order. Of an event the scripts run one at a
+//! time, in the order of the configuration. A script is a process with pipes in the poll loop; nothing here waits. What a
+//! script leaves running may go on talking: it is not listened to.
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +19,14 @@ use villein_core::types::{Name, Tags};
 
 use crate::address::errno_text;
 use crate::agent::Agent;
-use crate::event_script::EventScript;
+use crate::event_script::{EventKind, EventScript};
 use crate::invocation::Occurrence;
 use crate::log_ring::Journal;
 use crate::requests::Asker;
-use crate::script::{Ended, OUTPUT_BYTES_MAX, Output, Script};
+use crate::script::{Ended, OUTPUT_BYTES_MAX, Output, READS_PER_TURN, Script};
 
+/// Events that a configuration may have handled at the same time: each is a process, a thread and two pipes.
+pub const HANDLER_CONCURRENCY_MAX: usize = 64;
 /// Events that wait for their scripts; upstream has room for as many (cli.md 4.4).
 const WAITING_MAX: usize = 1_024;
 /// Bytes of the events that wait.
@@ -32,24 +36,32 @@ const LEFT_OPEN_MAX: usize = 64;
 /// When a script that runs is said to be slow.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// The events that wait, and the script that runs.
+/// The events that wait, and those whose scripts run.
 pub(crate) struct Handlers {
     waker: Arc<Waker>,
     waiting: VecDeque<Occurrence>,
     waiting_bytes: usize,
     /// Events that were dropped since the last one was taken up.
     dropped: u64,
-    current: Option<Current>,
+    /// In the order in which they began.
+    current: Vec<Current>,
     left_open: VecDeque<Output>,
     /// Pipes that there have been.
     pipes: u64,
 }
 
-/// The event whose scripts run.
+/// An event whose scripts run.
 struct Current {
     occurrence: Occurrence,
     lines: VecDeque<String>,
     script: Option<Script>,
+}
+
+/// What a script that has ended was run for.
+struct Cause {
+    kind: EventKind,
+    name: String,
+    query: Option<QueryKey>,
 }
 
 impl Handlers {
@@ -60,21 +72,21 @@ impl Handlers {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             dropped: 0,
-            current: None,
+            current: Vec::new(),
             left_open: VecDeque::new(),
             pipes: 0,
         }
     }
 
-    /// Queues an event. One that comes while others wait is kept even if no script is for it now: the scripts may be
-    /// others when its turn comes.
-    fn add(&mut self, event: &Event, scripts: &[EventScript], journal: &mut Journal) {
-        let idle = self.current.is_none() && self.waiting.is_empty();
-        if idle && scripts.is_empty() {
+    /// Queues an event; `most` are handled at the same time. One that comes while others wait is kept even if no script is
+    /// for it now: the scripts may be others when its turn comes.
+    fn add(&mut self, event: &Event, scripts: &[EventScript], most: NonZeroUsize, journal: &mut Journal) {
+        let its_turn = self.current.len() < most.get() && self.waiting.is_empty();
+        if its_turn && scripts.is_empty() {
             return;
         }
         let Some(occurrence) = Occurrence::of(event) else { return };
-        if idle && lines_for(&occurrence, scripts).next().is_none() {
+        if its_turn && lines_for(&occurrence, scripts).next().is_none() {
             return;
         }
         let bytes = self.waiting_bytes + occurrence.bytes();
@@ -92,39 +104,50 @@ impl Handlers {
         self.waiting.push_back(occurrence);
     }
 
-    /// The line to run next; `None`: there is none, or one runs.
-    fn next_line(&mut self, scripts: &[EventScript], journal: &mut Journal) -> Option<String> {
+    /// The line to run next, and the place of the event that it is for; `None`: nothing can begin.
+    fn next_line(
+        &mut self,
+        scripts: &[EventScript],
+        most: NonZeroUsize,
+        journal: &mut Journal,
+    ) -> Option<(usize, String)> {
         loop {
-            match &mut self.current {
-                Some(Current { script: Some(_), .. }) => return None,
-                Some(current) => match current.lines.pop_front() {
-                    Some(line) => return Some(line),
-                    None => self.current = None,
-                },
-                None => {
-                    let occurrence = self.waiting.pop_front()?;
-                    self.waiting_bytes -= occurrence.bytes();
-                    if self.dropped > 0 {
-                        let dropped = std::mem::take(&mut self.dropped);
-                        let problem =
-                            format_args!("agent: {dropped} events were dropped: event handlers lagged behind");
-                        journal.log(Level::Warn, problem);
-                    }
-                    let lines = lines_for(&occurrence, scripts).map(str::to_owned).collect();
-                    self.current = Some(Current { occurrence, lines, script: None });
+            if let Some(at) = self.current.iter().position(|current| current.script.is_none()) {
+                match self.current.get_mut(at).and_then(|current| current.lines.pop_front()) {
+                    Some(line) => return Some((at, line)),
+                    None => drop(self.current.remove(at)),
                 }
+            } else if self.current.len() < most.get() {
+                self.take_up(scripts, journal)?;
+            } else {
+                return None;
             }
         }
     }
 
+    /// Begins with the event that has waited longest; `None`: none waits.
+    fn take_up(&mut self, scripts: &[EventScript], journal: &mut Journal) -> Option<()> {
+        let occurrence = self.waiting.pop_front()?;
+        self.waiting_bytes -= occurrence.bytes();
+        if self.dropped > 0 {
+            let dropped = std::mem::take(&mut self.dropped);
+            let problem = format_args!("agent: {dropped} events were dropped: event handlers lagged behind");
+            journal.log(Level::Warn, problem);
+        }
+        let lines = lines_for(&occurrence, scripts).map(str::to_owned).collect();
+        self.current.push(Current { occurrence, lines, script: None });
+        Some(())
+    }
+
+    /// Runs a line for the event at a place that [`Self::next_line`] has given.
     fn start(
         &mut self,
-        line: String,
+        (at, line): (usize, String),
         (node, tags): (&Name, &Tags),
         registry: &Registry,
         limit: (Time, Option<Duration>),
     ) -> io::Result<()> {
-        let Some(current) = &mut self.current else { return Ok(()) };
+        let Some(current) = self.current.get_mut(at) else { return Ok(()) };
         let environment = current.occurrence.environment(node, tags)?;
         let pipes = [self.pipes, self.pipes + 1];
         self.pipes += 2;
@@ -133,20 +156,38 @@ impl Handlers {
         Ok(())
     }
 
-    /// Moves bytes; gives the script that has ended, if one has.
-    fn progress(&mut self, now: Time, buffer: &mut [u8], journal: &mut Journal) -> Option<Ended> {
-        self.left_open.retain_mut(|output| !output.discard(buffer));
-        let slot = &mut self.current.as_mut()?.script;
-        let script = slot.as_mut()?;
-        let Some(result) = script.progress(now, buffer) else {
-            if !script.said_slow && now.since(script.started) >= SLOW {
-                script.said_slow = true;
-                let problem = format_args!("agent: Script '{}' slow, execution exceeding 1s", script.line);
-                journal.log(Level::Warn, problem);
+    /// Moves bytes; gives the scripts that have ended, and what they were run for.
+    fn progress(&mut self, now: Time, buffer: &mut [u8], journal: &mut Journal) -> Vec<(Cause, Ended)> {
+        // Together they are not to hold up the rest longer than one.
+        let reads = (READS_PER_TURN / (self.current.len() + self.left_open.len()).max(1)).max(1);
+        self.left_open.retain_mut(|output| !output.discard(reads, buffer));
+        let mut ended = Vec::new();
+        for current in &mut self.current {
+            let Some(mut script) = current.script.take() else { continue };
+            match script.progress(now, reads, buffer) {
+                Some(result) => {
+                    let Occurrence { kind, name, query, .. } = &current.occurrence;
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    ended.push((Cause { kind: *kind, name, query: *query }, script.end(result, buffer)));
+                }
+                None => {
+                    if !script.said_slow && now.since(script.started) >= SLOW {
+                        script.said_slow = true;
+                        let problem = format_args!("agent: Script '{}' slow, execution exceeding 1s", script.line);
+                        journal.log(Level::Warn, problem);
+                    }
+                    current.script = Some(script);
+                }
             }
-            return None;
-        };
-        let mut ended = slot.take()?.end(result, buffer);
+        }
+        for (_, ended) in &mut ended {
+            self.leave_open(ended, journal);
+        }
+        ended
+    }
+
+    /// Keeps the output that a script has left to others.
+    fn leave_open(&mut self, ended: &mut Ended, journal: &mut Journal) {
         self.left_open.extend(ended.left_open.take());
         if self.left_open.len() > LEFT_OPEN_MAX {
             self.left_open.pop_front();
@@ -156,12 +197,11 @@ impl Handlers {
             );
             journal.log(Level::Warn, problem);
         }
-        Some(ended)
     }
 
     /// The system says that a pipe is ready.
     pub(crate) fn ready(&mut self, pipe: u64) {
-        if let Some(script) = self.current.as_mut().and_then(|current| current.script.as_mut()) {
+        for script in self.current.iter_mut().filter_map(|current| current.script.as_mut()) {
             script.ready(pipe);
         }
         for output in &mut self.left_open {
@@ -171,12 +211,12 @@ impl Handlers {
 
     /// When there is something to do although the system says nothing; `now` if it is already.
     pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
-        let script = self.current.as_ref().and_then(|current| current.script.as_ref());
-        if script.is_some_and(Script::is_ready) || self.left_open.iter().any(Output::is_ready) {
+        let scripts = || self.current.iter().filter_map(|current| current.script.as_ref());
+        if scripts().any(Script::is_ready) || self.left_open.iter().any(Output::is_ready) {
             return Some(now);
         }
-        let slow = script.filter(|script| !script.said_slow).map(|script| script.started + SLOW);
-        slow.into_iter().chain(script.and_then(Script::deadline)).min()
+        let slow = scripts().filter(|script| !script.said_slow).map(|script| script.started + SLOW);
+        slow.chain(scripts().filter_map(Script::deadline)).min()
     }
 }
 
@@ -188,15 +228,16 @@ fn lines_for<'a>(occurrence: &'a Occurrence, scripts: &'a [EventScript]) -> impl
 impl Agent {
     /// Has an event handled, now or when its turn comes.
     pub(crate) fn handle_event(&mut self, event: &Event) {
-        self.handlers.add(event, &self.live.event_handlers, &mut self.journal);
+        self.handlers.add(event, &self.live.event_handlers, self.live.handler_concurrency, &mut self.journal);
         self.start_scripts();
     }
 
     fn start_scripts(&mut self) {
-        while let Some(line) = self.handlers.next_line(&self.live.event_handlers, &mut self.journal) {
+        let most = self.live.handler_concurrency;
+        while let Some((at, line)) = self.handlers.next_line(&self.live.event_handlers, most, &mut self.journal) {
             let (node, tags) = (&self.node.config().name, self.node.tags());
             let limit = (self.clock.now(), self.live.handler_limit);
-            let started = self.handlers.start(line.clone(), (node, &tags), self.poll.registry(), limit);
+            let started = self.handlers.start((at, line.clone()), (node, &tags), self.poll.registry(), limit);
             if let Err(error) = started {
                 // What the system refuses has Go's words; what we refuse, our own.
                 let reason = if error.raw_os_error().is_some() { errno_text(&error) } else { error.to_string() };
@@ -206,24 +247,25 @@ impl Agent {
         }
     }
 
-    /// Attends to the script that runs.
+    /// Attends to the scripts that run.
     pub(crate) fn mind_handlers(&mut self, now: Time) {
         let mut buffer = std::mem::take(&mut self.buffer);
         let ended = self.handlers.progress(now, &mut buffer, &mut self.journal);
         self.buffer = buffer;
-        if let Some(ended) = ended {
-            self.conclude(ended);
-            self.start_scripts();
+        if ended.is_empty() {
+            return;
         }
+        for (cause, ended) in ended {
+            self.conclude(cause, ended);
+        }
+        self.start_scripts();
     }
 
     /// Says how a script ended, and answers the query that it was for (cli.md 4.4).
-    fn conclude(&mut self, ended: Ended) {
+    fn conclude(&mut self, cause: Cause, ended: Ended) {
+        let Cause { kind, name, query } = cause;
         let Ended { line, started, problem, output, total, left_open: _ } = ended;
         self.measure_script(&line, started);
-        let Some(Current { occurrence, .. }) = &self.handlers.current else { return };
-        let (kind, query) = (occurrence.kind.as_str(), occurrence.query);
-        let name = String::from_utf8_lossy(&occurrence.name).into_owned();
         if total > OUTPUT_BYTES_MAX as u64 {
             let problem = format_args!(
                 "agent: Script '{line}' generated {total} bytes of output, truncated to {OUTPUT_BYTES_MAX}"
@@ -231,7 +273,7 @@ impl Agent {
             self.journal.log(Level::Warn, problem);
         }
         let said = String::from_utf8_lossy(&output);
-        self.journal.log(Level::Debug, format_args!("agent: Event '{kind}' script output: {said}"));
+        self.journal.log(Level::Debug, format_args!("agent: Event '{}' script output: {said}", kind.as_str()));
         match (problem, query) {
             (Some(problem), _) => {
                 let problem = format_args!("agent: Error invoking script '{line}': {problem}");
@@ -285,10 +327,10 @@ mod tests {
     #[test]
     fn an_event_that_no_script_is_for_waits_only_behind_others() {
         let (mut handlers, mut journal, scripts) = make();
-        handlers.add(&user("b", 0), &scripts, &mut journal);
+        handlers.add(&user("b", 0), &scripts, NonZeroUsize::MIN, &mut journal);
         assert!(handlers.waiting.is_empty());
-        handlers.add(&user("a", 0), &scripts, &mut journal);
-        handlers.add(&user("b", 0), &scripts, &mut journal);
+        handlers.add(&user("a", 0), &scripts, NonZeroUsize::MIN, &mut journal);
+        handlers.add(&user("b", 0), &scripts, NonZeroUsize::MIN, &mut journal);
         assert_eq!(handlers.waiting.len(), 2);
     }
 
@@ -296,22 +338,53 @@ mod tests {
     fn beyond_the_bound_the_newest_events_are_dropped_and_that_is_said() {
         let (mut handlers, mut journal, scripts) = make();
         for _ in 0..WAITING_MAX {
-            handlers.add(&user("a", 0), &scripts, &mut journal);
+            handlers.add(&user("a", 0), &scripts, NonZeroUsize::MIN, &mut journal);
         }
         assert_eq!((handlers.waiting.len(), lines(&journal, "lag behind")), (WAITING_MAX, 0));
         for _ in 0..3 {
-            handlers.add(&user("a", 0), &scripts, &mut journal);
+            handlers.add(&user("a", 0), &scripts, NonZeroUsize::MIN, &mut journal);
         }
         assert_eq!((handlers.waiting.len(), lines(&journal, "lag behind: 1024 events wait")), (WAITING_MAX, 1));
-        assert_eq!(handlers.next_line(&scripts, &mut journal).as_deref(), Some("x"));
+        assert_eq!(handlers.next_line(&scripts, NonZeroUsize::MIN, &mut journal), Some((0, "x".to_owned())));
         assert_eq!(lines(&journal, "agent: 3 events were dropped"), 1);
+    }
+
+    #[test]
+    fn as_many_events_run_as_are_allowed_and_the_next_begins_when_one_is_done() {
+        let (mut handlers, mut journal, mut scripts) = make();
+        scripts.extend(EventScript::parse("user:a=y").expect("reads"));
+        let poll = Poll::new().expect("a poll");
+        let two = NonZeroUsize::new(2).expect("is not zero");
+        for _ in 0..3 {
+            handlers.add(&user("a", 0), &scripts, two, &mut journal);
+        }
+        // A line that needs neither a shell nor time; how it ends does not matter here.
+        let start = |handlers: &mut Handlers, at| {
+            let line = (at, "argv:/nonexistent".to_owned());
+            let now = Time::from_nanos(0);
+            handlers.start(line, (&"n1".into(), &Tags::new()), poll.registry(), (now, None)).expect("starts");
+        };
+        for at in [0, 1] {
+            assert_eq!(handlers.next_line(&scripts, two, &mut journal), Some((at, "x".to_owned())));
+            start(&mut handlers, at);
+        }
+        assert_eq!((handlers.next_line(&scripts, two, &mut journal), handlers.waiting.len()), (None, 1));
+        // The second event's first script has ended; its second one is next, before the event that waits.
+        handlers.current[1].script = None;
+        assert_eq!(handlers.next_line(&scripts, two, &mut journal), Some((1, "y".to_owned())));
+        start(&mut handlers, 1);
+        assert_eq!(handlers.next_line(&scripts, two, &mut journal), None);
+        handlers.current[0].script = None;
+        handlers.current[0].lines.clear();
+        assert_eq!(handlers.next_line(&scripts, two, &mut journal), Some((1, "x".to_owned())));
+        assert_eq!((handlers.current.len(), handlers.waiting.len(), handlers.waiting_bytes), (2, 0, 0));
     }
 
     #[test]
     fn events_that_wait_are_bounded_in_bytes_too() {
         let (mut handlers, mut journal, scripts) = make();
-        handlers.add(&user("a", WAITING_BYTES_MAX - 1), &scripts, &mut journal);
-        handlers.add(&user("a", 0), &scripts, &mut journal);
+        handlers.add(&user("a", WAITING_BYTES_MAX - 1), &scripts, NonZeroUsize::MIN, &mut journal);
+        handlers.add(&user("a", 0), &scripts, NonZeroUsize::MIN, &mut journal);
         assert_eq!((handlers.waiting.len(), handlers.dropped), (1, 1));
     }
 }

@@ -44,6 +44,7 @@ mod views;
 pub use agent::Agent;
 pub use event_script::{EventKind, EventScript, InvalidEventScript};
 pub use files::{FileOptions, KeptFile};
+pub use handlers::HANDLER_CONCURRENCY_MAX;
 pub use log_ring::Sink;
 pub use mdns::MdnsOptions;
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};

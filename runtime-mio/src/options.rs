@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
@@ -71,7 +72,7 @@ pub struct AgentOptions {
 }
 
 /// What can be changed while the agent runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveOptions {
     /// Whether SIGTERM leaves the cluster too.
     pub leave_on_terminate: bool,
@@ -81,6 +82,20 @@ pub struct LiveOptions {
     pub event_handlers: Vec<EventScript>,
     /// How long a script may run before it is killed, with all that it has started; `None`: for ever, as upstream.
     pub handler_limit: Option<Duration>,
+    /// How many events are handled at the same time; upstream's is 1, more than [`crate::HANDLER_CONCURRENCY_MAX`] are not.
+    pub handler_concurrency: NonZeroUsize,
+}
+
+impl Default for LiveOptions {
+    fn default() -> Self {
+        Self {
+            leave_on_terminate: false,
+            skip_leave_on_interrupt: false,
+            event_handlers: Vec::new(),
+            handler_limit: None,
+            handler_concurrency: NonZeroUsize::MIN,
+        }
+    }
 }
 
 /// Reads the configuration again.

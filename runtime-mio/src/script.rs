@@ -27,8 +27,9 @@ use crate::tokens::Source;
 
 /// Bytes at the end of what a script says that are kept (cli.md 4.4).
 pub(crate) const OUTPUT_BYTES_MAX: usize = 8_192;
-/// Reads from one script in one turn of the loop: one that never stops talking is not to hold up the rest.
-const READS_PER_TURN: usize = 16;
+/// Reads from scripts in one turn of the loop, but at least one from each: one that never stops talking is not to hold up
+/// the rest.
+pub(crate) const READS_PER_TURN: usize = 16;
 /// Starting a process and waiting for it needs far less.
 const STACK_BYTES: usize = 128 << 10;
 
@@ -136,9 +137,9 @@ impl Script {
         self.limit.filter(|_| !self.overran).map(|limit| self.started + limit)
     }
 
-    /// Writes and reads what the pipes take and have, and kills it when its time is over; gives how the process ended,
-    /// once it has.
-    pub(crate) fn progress(&mut self, now: Time, buffer: &mut [u8]) -> Option<io::Result<ExitStatus>> {
+    /// Writes and reads what the pipes take and have, with at most so many reads, and kills it when its time is over; gives
+    /// how the process ended, once it has.
+    pub(crate) fn progress(&mut self, now: Time, reads: usize, buffer: &mut [u8]) -> Option<io::Result<ExitStatus>> {
         if self.deadline().is_some_and(|deadline| now >= deadline)
             && let Some(process) = *self.process.lock().unwrap_or_else(PoisonError::into_inner)
         {
@@ -147,7 +148,7 @@ impl Script {
             let _ = kill_process_group(process, Signal::KILL);
         }
         self.input.take_if(|input| !input.write());
-        self.output.read(buffer, |bytes| self.tail.push(bytes));
+        self.output.read(reads, buffer, |bytes| self.tail.push(bytes));
         match self.ended.try_recv() {
             Ok(result) => Some(result),
             Err(TryRecvError::Empty) => None,
@@ -159,7 +160,7 @@ impl Script {
     pub(crate) fn end(mut self, result: io::Result<ExitStatus>, buffer: &mut [u8]) -> Ended {
         // What the process wrote is in the pipe now.
         self.output.readable = true;
-        self.output.read(buffer, |bytes| self.tail.push(bytes));
+        self.output.read(READS_PER_TURN, buffer, |bytes| self.tail.push(bytes));
         let problem = match result {
             Ok(status) if status.success() => None,
             Ok(status) => Some(match self.limit.filter(|_| self.overran) {
@@ -271,14 +272,14 @@ impl Output {
         self.readable
     }
 
-    /// Throws away what is said; true at the end.
-    pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> bool {
-        self.read(buffer, |_| ());
+    /// Throws away what is said, with at most so many reads; true at the end.
+    pub(crate) fn discard(&mut self, reads: usize, buffer: &mut [u8]) -> bool {
+        self.read(reads, buffer, |_| ());
         self.ended
     }
 
-    fn read(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
-        for _ in 0..READS_PER_TURN {
+    fn read(&mut self, reads: usize, buffer: &mut [u8], mut take: impl FnMut(&[u8])) {
+        for _ in 0..reads {
             if !self.readable || self.ended {
                 return;
             }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
-use villein_runtime_mio::{EventScript, address};
+use villein_runtime_mio::{EventScript, HANDLER_CONCURRENCY_MAX, address};
 
 use super::config_file;
 use super::flags::AgentFlags;
@@ -69,6 +70,8 @@ pub(crate) struct AgentConfig {
     pub(crate) skip_leave_on_interrupt: bool,
     /// `None`: scripts run for as long as they like.
     pub(crate) event_handler_timeout: Option<Duration>,
+    /// Events that are handled at the same time.
+    pub(crate) event_handler_concurrency: NonZeroUsize,
     pub(crate) reconnect_interval: Duration,
     pub(crate) reconnect_timeout: Duration,
     pub(crate) tombstone_timeout: Duration,
@@ -138,11 +141,12 @@ impl AgentConfig {
             event_scripts.extend(EventScript::parse(handler).map_err(|error| error.to_string())?);
         }
         check_interfaces(&merged)?;
-        Ok(Self::complete(merged, event_scripts))
+        let concurrency = handler_concurrency(merged.event_handler_concurrency)?;
+        Ok(Self::complete(merged, event_scripts, concurrency))
     }
 
     /// Puts the defaults where nothing was configured.
-    fn complete(mut set: Settings, event_scripts: Vec<EventScript>) -> Self {
+    fn complete(mut set: Settings, event_scripts: Vec<EventScript>, event_handler_concurrency: NonZeroUsize) -> Self {
         let mut warnings = Vec::new();
         if !set.role.is_empty() {
             warnings.push("Deprecation warning: 'Role' has been replaced with 'Tags'".into());
@@ -192,6 +196,7 @@ impl AgentConfig {
                 .ok()
                 .filter(|nanos| *nanos > 0)
                 .map(Duration::from_nanos),
+            event_handler_concurrency,
             reconnect_interval: nanos_or(set.reconnect_interval, RECONNECT_INTERVAL),
             reconnect_timeout: nanos_or(set.reconnect_timeout, RECONNECT_TIMEOUT),
             tombstone_timeout: nanos_or(set.tombstone_timeout, TOMBSTONE_TIMEOUT),
@@ -258,6 +263,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.enable_compression, later.enable_compression);
     replace(&mut earlier.broadcast_timeout, later.broadcast_timeout);
     replace(&mut earlier.event_handler_timeout, later.event_handler_timeout);
+    replace(&mut earlier.event_handler_concurrency, later.event_handler_concurrency);
     replace(&mut earlier.reconnect_interval, later.reconnect_interval);
     replace(&mut earlier.reconnect_timeout, later.reconnect_timeout);
     replace(&mut earlier.tombstone_timeout, later.tombstone_timeout);
@@ -305,6 +311,14 @@ fn check_interfaces(set: &Settings) -> Result<(), String> {
         return Err("Invalid mDNS configuration: both IPv4 and IPv6 are disabled".into());
     }
     Ok(())
+}
+
+/// How many events are handled at the same time: one where it was left open.
+fn handler_concurrency(set: i64) -> Result<NonZeroUsize, String> {
+    let most = if set == 0 { 1 } else { set };
+    usize::try_from(most).ok().filter(|most| *most <= HANDLER_CONCURRENCY_MAX).and_then(NonZeroUsize::new).ok_or_else(
+        || format!("Invalid event_handler_concurrency: {set}. Must be in range: [1, {HANDLER_CONCURRENCY_MAX}]"),
+    )
 }
 
 /// Raises a duration that would hammer the network, and says so.
@@ -451,6 +465,24 @@ mod tests {
         let config = load(&["-event-handler", "2.sh", "-config-file", &paths[0]]).unwrap();
         let scripts: Vec<&str> = config.event_scripts.iter().map(|script| script.script.as_str()).collect();
         assert_eq!(scripts, ["1.sh", "2.sh"]);
+    }
+
+    #[test]
+    fn from_1_to_64_events_are_handled_at_the_same_time() {
+        let set = |number: &str| {
+            let (_directory, paths) = files(&[&format!(r#"{{"event_handler_concurrency": {number}}}"#)]);
+            load(&["-config-file", &paths[0]]).map(|config| config.event_handler_concurrency.get())
+        };
+        assert_eq!([set("1"), set("64"), set("0")], [Ok(1), Ok(64), Ok(1)]);
+        assert_eq!(load(&[]).unwrap().event_handler_concurrency.get(), 1);
+        for number in ["65", "-1", "9223372036854775807"] {
+            let text = format!("Invalid event_handler_concurrency: {number}. Must be in range: [1, 64]");
+            assert_eq!(set(number), Err(text));
+        }
+        let (_directory, paths) =
+            files(&[r#"{"event_handler_concurrency": 8}"#, r#"{"event_handler_concurrency": 2}"#]);
+        let later = load(&["-config-file", &paths[0], "-config-file", &paths[1]]).unwrap();
+        assert_eq!(later.event_handler_concurrency.get(), 2);
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) leave_on_terminate: bool,
     pub(crate) skip_leave_on_interrupt: bool,
     pub(crate) event_handler_timeout: i64,
+    pub(crate) event_handler_concurrency: i64,
     pub(crate) reconnect_interval: i64,
     pub(crate) reconnect_timeout: i64,
     pub(crate) tombstone_timeout: i64,
@@ -84,7 +85,7 @@ const fn key(name: &'static str, slot: for<'a> fn(&'a mut Settings) -> Slot<'a>)
 }
 
 /// Every key of a configuration file. Durations stand in the order in which the original reads them.
-pub(crate) const KEYS: [Key; 46] = [
+pub(crate) const KEYS: [Key; 47] = [
     key("node_name", |s| Slot::Bytes(&mut s.node_name)),
     key("bind", |s| Slot::Text(&mut s.bind)),
     key("interface", |s| Slot::Text(&mut s.interface)),
@@ -128,6 +129,7 @@ pub(crate) const KEYS: [Key; 46] = [
     key("user_event_size_limit", |s| Slot::Integer(&mut s.user_event_size_limit)),
     key("validate_node_names", |s| Slot::Switch(&mut s.validate_node_names)),
     // Ours.
+    key("event_handler_concurrency", |s| Slot::Integer(&mut s.event_handler_concurrency)),
     key("wire", |s| Slot::Text(&mut s.wire)),
     key("record", |s| Slot::Text(&mut s.record)),
     key("record_limit", |s| Slot::Integer(&mut s.record_limit)),
@@ -140,3 +142,28 @@ const MDNS_KEYS: [Key; 3] = [
     key("disable_ipv4", |s| Slot::Switch(&mut s.mdns_disable_ipv4)),
     key("disable_ipv6", |s| Slot::Switch(&mut s.mdns_disable_ipv6)),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_simulator_knows_every_key() {
+        let refused = |key: &&Key| {
+            let mut settings = Settings::default();
+            let value = match (key.slot)(&mut settings) {
+                Slot::Text(_) if key.name == "profile" => "\"wan\"",
+                Slot::Text(_) if key.name == "wire" => "\"auto\"",
+                Slot::Text(_) | Slot::Bytes(_) => "\"x\"",
+                Slot::Switch(_) | Slot::OptionalSwitch(_) => "true",
+                Slot::Integer(_) => "5",
+                Slot::Duration(_) => "\"5s\"",
+                Slot::List(_) => "[]",
+                Slot::Map(_) | Slot::Object(..) => "{}",
+            };
+            villein_sim::tune::read(&format!("{{\"{}\": {value}}}", key.name)).is_err()
+        };
+        let refused: Vec<&str> = KEYS.iter().filter(refused).map(|key| key.name).collect();
+        assert_eq!(refused, [""; 0], "sim tune reads an agent's configuration file");
+    }
+}

@@ -190,6 +190,7 @@ fn live(config: &AgentConfig) -> LiveOptions {
         skip_leave_on_interrupt: config.skip_leave_on_interrupt,
         event_handlers: config.event_scripts.clone(),
         handler_limit: config.event_handler_timeout,
+        handler_concurrency: config.event_handler_concurrency,
     }
 }
 
@@ -217,17 +218,37 @@ fn reloader(words: Vec<OsString>, has_tags_file: bool) -> Reloader {
 #[cfg(test)]
 mod tests {
     use villein_core::config::Wire;
+    use villein_runtime_mio::EventScript;
 
     use super::*;
 
-    fn node(file: &str, line: &str) -> Config {
+    fn load(file: &str, line: &str) -> AgentConfig {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("agent.json");
         std::fs::write(&path, file).unwrap();
         let mut words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
         words.extend(["-config-file".into(), path.into_os_string()]);
-        let config = AgentConfig::load(&words).unwrap();
+        AgentConfig::load(&words).unwrap()
+    }
+
+    fn node(file: &str, line: &str) -> Config {
+        let config = load(file, line);
         node_config(&config, &config.plan().unwrap())
+    }
+
+    #[test]
+    fn every_setting_of_handlers_reaches_the_agent() {
+        let file = r#"{"event_handlers": ["user=x"], "event_handler_timeout": "30s", "event_handler_concurrency": 3,
+                       "leave_on_terminate": true, "skip_leave_on_interrupt": true}"#;
+        let wanted = LiveOptions {
+            leave_on_terminate: true,
+            skip_leave_on_interrupt: true,
+            event_handlers: EventScript::parse("user=x").unwrap(),
+            handler_limit: Some(Duration::from_secs(30)),
+            handler_concurrency: 3.try_into().unwrap(),
+        };
+        assert_eq!(live(&load(file, "")), wanted);
+        assert_eq!(live(&load("{}", "")), LiveOptions::default());
     }
 
     #[test]

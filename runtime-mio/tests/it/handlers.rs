@@ -1,6 +1,8 @@
 //! Event handlers, with real scripts (cli.md 4).
 
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::time::Duration;
 
 use villein_core::log::Level;
 use villein_runtime_mio::{AgentOptions, EventScript, LiveOptions, Reload, Signal};
@@ -38,6 +40,11 @@ fn ask(client: &mut Client, name: &str, payload: &str, millis: u64) -> u64 {
 /// Asks a query; the answers, up to the end.
 fn query(client: &mut Client, name: &str, payload: &str, millis: u64) -> Vec<String> {
     let seq = ask(client, name, payload, millis);
+    answers(client, seq)
+}
+
+/// The answers to a query that was asked, up to the end.
+fn answers(client: &mut Client, seq: u64) -> Vec<String> {
     let mut answers = Vec::new();
     loop {
         assert_eq!(client.header(seq), "");
@@ -204,7 +211,7 @@ fn a_script_that_runs_too_long_is_killed_with_all_that_it_has_started() {
     let line = format!("(sleep 3; touch {}) & touch {}; wait", lived.display(), started.display());
     let one = Running::start("t1", "127.45.2.31", |options| {
         with(options, &[&format!("user:slow={line}"), "user:next=echo next"]);
-        options.live.handler_limit = Some(std::time::Duration::from_millis(500));
+        options.live.handler_limit = Some(Duration::from_millis(500));
     });
     let mut client = one.client();
     event(&mut client, "slow", "");
@@ -229,4 +236,115 @@ fn a_program_with_arguments_needs_no_shell() {
     event(&mut client, "gone", "");
     let refusal = "[ERR] agent: Error invoking script 'argv:/no/such': fork/exec /no/such: no such file or directory\n";
     one.output.wait_for(refusal);
+}
+
+/// An agent that handles two events at the same time.
+fn start_two(ip: &str, scripts: &[&str]) -> Running {
+    Running::start("t1", ip, |options| {
+        with(options, scripts);
+        options.live.handler_concurrency = NonZeroUsize::MIN.saturating_add(1);
+    })
+}
+
+#[test]
+fn two_events_are_handled_at_the_same_time_where_that_is_allowed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().display();
+    // Each waits for the other to have begun.
+    let script = format!(
+        "user=touch {path}/$SERF_USER_EVENT; until [ -e {path}/a ] && [ -e {path}/b ]; do sleep 0.01; done; \
+         echo saw both: $SERF_USER_EVENT"
+    );
+    let one = start_two("127.45.2.33", &[&script]);
+    let mut client = one.client();
+    event(&mut client, "a", "");
+    event(&mut client, "b", "");
+    one.output.wait_for("script output: saw both: a\n");
+    one.output.wait_for("script output: saw both: b\n");
+}
+
+#[test]
+fn no_more_events_than_allowed_are_handled_at_the_same_time_and_they_begin_in_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().display();
+    std::fs::create_dir(folder.path().join("running")).expect("a folder");
+    // `a` and `b` go on until they are let go; each says who runs beside it.
+    let script = format!(
+        "user=e=$SERF_USER_EVENT; touch {path}/running/$e; \
+         case $e in a|b) until [ -e {path}/go-$e ]; do sleep 0.01; done;; esac; \
+         echo $e: $(ls {path}/running); rm {path}/running/$e"
+    );
+    let one = start_two("127.45.2.34", &[&script, "user=echo $SERF_USER_EVENT: the second script"]);
+    let mut client = one.client();
+    for (name, begins) in [("a", true), ("b", true), ("c", false), ("d", false), ("e", false)] {
+        event(&mut client, name, "");
+        if begins {
+            wait_until(|| folder.path().join("running").join(name).exists());
+        }
+    }
+    std::fs::write(folder.path().join("go-b"), "").expect("a file");
+    one.output.wait_for("script output: e: the second script\n");
+    std::fs::write(folder.path().join("go-a"), "").expect("a file");
+    one.output.wait_for("script output: a: the second script\n");
+    let text = one.output.text();
+    let said: Vec<_> = text.lines().filter_map(|line| line.split_once("script output: ")).map(|line| line.1).collect();
+    let second = |name: &str| format!("{name}: the second script");
+    let wanted = [
+        "b: a b".to_owned(),
+        second("b"),
+        "c: a c".to_owned(),
+        second("c"),
+        "d: a d".to_owned(),
+        second("d"),
+        "e: a e".to_owned(),
+        second("e"),
+        "a: a".to_owned(),
+        second("a"),
+    ];
+    let said: Vec<_> = said.into_iter().filter(|line| !line.is_empty()).collect();
+    assert_eq!(said, wanted);
+}
+
+#[test]
+fn queries_that_are_handled_at_the_same_time_get_their_own_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().display();
+    // The one that was asked first is answered last.
+    let script = format!(
+        "query=touch {path}/$SERF_QUERY_NAME; until [ -e {path}/second ]; do sleep 0.01; done; \
+         [ $SERF_QUERY_NAME = second ] || until [ -e {path}/go ]; do sleep 0.01; done; echo to $SERF_QUERY_NAME: $(cat)"
+    );
+    let one = start_two("127.45.2.35", &[&script]);
+    let (mut client, mut other) = (one.client(), one.client());
+    let first = ask(&mut client, "first", "1", LONG);
+    wait_until(|| folder.path().join("first").exists());
+    assert_eq!(query(&mut other, "second", "2", LONG), ["to second: 2\n"]);
+    std::fs::write(folder.path().join("go"), "").expect("a file");
+    assert_eq!(answers(&mut client, first), ["to first: 1\n"]);
+}
+
+#[test]
+fn the_time_limit_ends_only_the_script_that_it_is_over_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (started, lived) = (folder.path().join("started"), folder.path().join("lived"));
+    let slow = format!("(sleep 4; touch {}) & touch {}; wait", lived.display(), started.display());
+    let one = Running::start("t1", "127.45.2.36", |options| {
+        with(options, &[&format!("user:slow={slow}"), "user:next=echo next"]);
+        options.live.handler_limit = Some(Duration::from_millis(1_500));
+        options.live.handler_concurrency = NonZeroUsize::MIN.saturating_add(1);
+    });
+    let mut client = one.client();
+    event(&mut client, "slow", "");
+    wait_until(|| started.exists());
+    event(&mut client, "next", "");
+    let killed = format!("Error invoking script '{slow}': signal: killed: it ran longer than 1.5s\n");
+    one.output.wait_for(&killed);
+    let text = one.output.text();
+    assert!(
+        text.find("script output: next\n") < text.find(&killed) && text.contains("script output: next\n"),
+        "{text}"
+    );
+    assert!(!text.contains("Error invoking script 'echo next'"), "{text}");
+    // Its output ends with its process group: nobody holds the pipe any more, and nobody writes the file.
+    assert!(!lived.exists());
 }

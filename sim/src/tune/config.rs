@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::units::nanos;
 
 /// Keys of an agent that change nothing of what is measured here.
-const WITHOUT_EFFECT: [&str; 32] = [
+const WITHOUT_EFFECT: [&str; 34] = [
     "node_name",
     "bind",
     "interface",
@@ -13,6 +13,8 @@ const WITHOUT_EFFECT: [&str; 32] = [
     "discover",
     "mdns",
     "event_handlers",
+    "event_handler_timeout",
+    "event_handler_concurrency",
     "start_join",
     "replay_on_join",
     "log_level",
