@@ -192,14 +192,11 @@ impl AgentConfig {
             broadcast_timeout,
             leave_on_terminate: set.leave_on_terminate,
             skip_leave_on_interrupt: set.skip_leave_on_interrupt,
-            event_handler_timeout: u64::try_from(set.event_handler_timeout)
-                .ok()
-                .filter(|nanos| *nanos > 0)
-                .map(Duration::from_nanos),
+            event_handler_timeout: nanos(set.event_handler_timeout),
             event_handler_concurrency,
-            reconnect_interval: nanos_or(set.reconnect_interval, RECONNECT_INTERVAL),
-            reconnect_timeout: nanos_or(set.reconnect_timeout, RECONNECT_TIMEOUT),
-            tombstone_timeout: nanos_or(set.tombstone_timeout, TOMBSTONE_TIMEOUT),
+            reconnect_interval: nanos(set.reconnect_interval).unwrap_or(RECONNECT_INTERVAL),
+            reconnect_timeout: nanos(set.reconnect_timeout).unwrap_or(RECONNECT_TIMEOUT),
+            tombstone_timeout: nanos(set.tombstone_timeout).unwrap_or(TOMBSTONE_TIMEOUT),
             disable_name_resolution: set.disable_name_resolution,
             disable_coordinates: set.disable_coordinates,
             statsite_addr: set.statsite_addr,
@@ -331,9 +328,9 @@ fn at_least_a_second(setting: &str, nanos: i64, default: Duration, warnings: &mu
     duration.max(second)
 }
 
-/// A duration that cannot be negative, or its default where it was left open.
-fn nanos_or(nanos: i64, default: Duration) -> Duration {
-    u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map_or(default, Duration::from_nanos)
+/// A duration that cannot be negative; `None` where it was left open.
+fn nanos(nanos: i64) -> Option<Duration> {
+    u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
 }
 
 /// A size limit, or its default where it was left open. A negative limit lets nothing through, as zero bytes do.
