@@ -1,13 +1,10 @@
 //! RPC: what a client may send to an agent, and an agent to a client.
 
 use villein_core::msgpack::{Limits, Reader, Scan, Value};
-use villein_core::rpc::{Client, Reply, Request, Session, SessionAction};
+use villein_core::rpc::{Client, REQUEST_BYTES_MAX, Reply, Request, Session, SessionAction};
 
 use crate::measure::within;
 use crate::pick::Pick;
-
-/// Bytes that a session may hold of a client that sends what it likes and reads everything: two requests, and one reply.
-const INPUT_MAX: usize = 1 << 20;
 
 /// What is read takes room for what it says, not for what it announces: a byte of an array is a value.
 fn held_max(bytes: &[u8]) -> usize {
@@ -42,7 +39,8 @@ fn connection(bytes: &[u8]) {
 fn drive(session: &mut Session, bytes: &[u8]) {
     session.receive(bytes);
     let mut written = 0;
-    for _ in 0..=bytes.len() + INPUT_MAX {
+    // Each action takes a byte at least, and of what came before a session that wants more holds less than a request may have.
+    for _ in 0..=bytes.len() + REQUEST_BYTES_MAX {
         let Some(action) = session.next_action() else { return };
         match action {
             SessionAction::Request(_) if written % 2 == 0 => session.reply(&Reply::ok()),
