@@ -23,7 +23,7 @@ use crate::event_script::{EventKind, EventScript};
 use crate::invocation::Occurrence;
 use crate::log_ring::Journal;
 use crate::requests::Asker;
-use crate::script::{Ended, OUTPUT_BYTES_MAX, Output, READS_PER_TURN, Script};
+use crate::script::{self, Ended, OUTPUT_BYTES_MAX, Output, READS_PER_TURN, Script};
 
 /// Events that a configuration may have handled at the same time: each is a process, a thread and two pipes.
 pub const HANDLER_CONCURRENCY_MAX: usize = 64;
@@ -148,7 +148,7 @@ impl Handlers {
         limit: (Time, Option<Duration>),
     ) -> io::Result<()> {
         let Some(current) = self.current.get_mut(at) else { return Ok(()) };
-        let environment = current.occurrence.environment(node, tags)?;
+        let environment = current.occurrence.environment(node, tags).map_err(|error| script::refused(&line, &error))?;
         let pipes = [self.pipes, self.pipes + 1];
         self.pipes += 2;
         let input = current.occurrence.input.clone();

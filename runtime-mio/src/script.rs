@@ -187,6 +187,12 @@ fn program_of(line: &str) -> &str {
     }
 }
 
+/// Why the program of a line cannot be told what it is run for, as Go says of a program that the system does not start.
+pub(crate) fn refused(line: &str, problem: &io::Error) -> io::Error {
+    let program = program_of(line);
+    io::Error::new(ErrorKind::InvalidInput, format!("fork/exec {program}: invalid argument: {problem}"))
+}
+
 /// A line is the shell's; behind `argv:` stand a program and its arguments, with blanks between and none in them.
 fn command_of(line: &str) -> io::Result<Command> {
     let mut command = Command::new(program_of(line));

@@ -192,16 +192,20 @@ fn scripts_run_one_at_a_time_and_others_from_the_next_event_on_after_a_reload() 
 
 #[test]
 fn an_event_that_no_environment_can_hold_is_an_error_of_its_script() {
-    let one = start("127.45.2.11", &["user=echo $SERF_USER_EVENT"]);
+    let one = start("127.45.2.11", &["user=echo $SERF_USER_EVENT", "user=argv:/bin/echo hello"]);
     let mut client = one.client();
     event(&mut client, "a\0b", "");
     event(&mut client, "fine", "");
     one.output.wait_for("script output: fine\n");
+    one.output.wait_for("script output: hello\n");
     let text = one.output.text();
-    assert!(
-        text.contains("[ERR] agent: Error invoking script 'echo $SERF_USER_EVENT': fork/exec /bin/sh: invalid argument: the value of SERF_USER_EVENT has"),
-        "{text}"
-    );
+    for (script, program) in [("echo $SERF_USER_EVENT", "/bin/sh"), ("argv:/bin/echo hello", "/bin/echo")] {
+        let line = format!(
+            "[ERR] agent: Error invoking script '{script}': fork/exec {program}: invalid argument: \
+             the value of SERF_USER_EVENT has a zero byte, which no variable can have\n"
+        );
+        assert!(text.contains(&line), "{text}");
+    }
 }
 
 #[test]
