@@ -79,6 +79,8 @@ pub struct Agent {
     entropy_at: Time,
     suspended: Duration,
     pub(crate) live: LiveOptions,
+    /// What was said last of tags that handlers cannot tell apart.
+    pub(crate) shared_variables: Vec<String>,
     pub(crate) reload: Option<Reloader>,
     handles_signals: bool,
     signals: Option<Signals>,
@@ -183,7 +185,7 @@ impl Agent {
         let rpc = RpcServer::new(rpc, options.rpc_auth);
         journal.say(format_args!("==> Starting Serf agent RPC..."));
         let (sender, control) = sync_channel(CONTROLS_MAX);
-        Ok(Self {
+        let mut agent = Self {
             node,
             recorder,
             last: now,
@@ -204,6 +206,7 @@ impl Agent {
             entropy_at: now,
             suspended: clock.suspended(now),
             live,
+            shared_variables: Vec::new(),
             reload: options.reload,
             handles_signals: options.signals,
             signals: None,
@@ -218,7 +221,10 @@ impl Agent {
             leave_asked: false,
             clock,
             poll,
-        })
+        };
+        agent.warn_of_shells(&[]);
+        agent.warn_of_tags();
+        Ok(agent)
     }
 
     /// The address that peers are told; its port is known even where the system chose it.

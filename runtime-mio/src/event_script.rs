@@ -92,6 +92,16 @@ impl EventScript {
         self.event == EventKind::Any || (self.event == kind && (self.name.is_empty() || self.name.as_bytes() == name))
     }
 
+    /// Whether it is a shell that is given nothing to run but what it reads: `sh`, `/bin/bash -s`, `argv:/bin/sh -x`.
+    pub fn runs_its_input(&self) -> bool {
+        let line = self.script.strip_prefix("argv:").unwrap_or(&self.script);
+        let mut words = line.split_whitespace();
+        let program = words.next().unwrap_or_default();
+        let is_shell = SHELLS.contains(&program.rsplit('/').next().unwrap_or_default());
+        // A word that is no flag is a file of commands, and behind -c stand the commands themselves; `2>&1` is neither.
+        is_shell && words.all(|word| word.contains('>') || (word.starts_with('-') && word != "-c"))
+    }
+
     fn with_filter(filter: &str, script: &str) -> Result<Self, InvalidEventScript> {
         let (kind, name) = match filter.split_once(':') {
             Some((kind @ ("user" | "query"), name)) => (kind, name),
@@ -102,6 +112,8 @@ impl EventScript {
         Ok(Self { event: event.ok_or_else(invalid)?, name: name.into(), script: script.into() })
     }
 }
+
+const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"];
 
 #[cfg(test)]
 mod tests {
@@ -149,6 +161,19 @@ mod tests {
         assert!(is_for("user", EventKind::User, "a") && is_for("user:a", EventKind::User, "a"));
         assert!(!is_for("user:a", EventKind::User, "ab") && !is_for("user:a", EventKind::Query, "a"));
         assert!(is_for("query:a", EventKind::Query, "a") && is_for("query:", EventKind::Query, "a"));
+    }
+
+    #[test]
+    fn a_shell_without_a_file_or_commands_of_its_own_runs_its_input() {
+        let runs = |script: &str| EventScript::parse(&format!("query:x={script}")).expect("reads")[0].runs_its_input();
+        for script in ["sh", "bash", "/bin/sh", " /usr/bin/bash -s ", "sh -e -x 2>&1", "argv:/bin/sh", "argv:sh -s"] {
+            assert!(runs(script), "{script}");
+        }
+        for script in
+            ["sh deploy.sh", "bash -c 'echo x'", "sh -e deploy.sh", "shred", "cat", "", "argv:", "./deploy.sh"]
+        {
+            assert!(!runs(script), "{script}");
+        }
     }
 
     #[test]

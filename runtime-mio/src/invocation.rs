@@ -1,5 +1,6 @@
 //! What an event handler's script is told: environment and standard input (cli.md 4.2 and 4.3).
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -76,9 +77,8 @@ impl Occurrence {
             ("SERF_SELF_NAME".into(), OsString::from_vec(node.as_bytes().to_vec())),
             ("SERF_SELF_ROLE".into(), OsString::from_vec(role)),
         ];
-        let tag = |(key, value): (&Vec<u8>, &Vec<u8>)| {
-            (format!("SERF_TAG_{}", variable_name(key)).into(), OsString::from_vec(value.clone()))
-        };
+        // Of tags that are one variable the last one counts, as `shared_variables` says.
+        let tag = |(key, value): (&Vec<u8>, &Vec<u8>)| (variable_of(key).into(), OsString::from_vec(value.clone()));
         variables.extend(tags.iter().map(tag));
         let (name, ltime) = match self.kind {
             EventKind::User => ("SERF_USER_EVENT", "SERF_USER_LTIME"),
@@ -126,11 +126,20 @@ fn push_clean(line: &mut Vec<u8>, field: &[u8]) {
     }
 }
 
-/// A tag's name as a variable can have it: in capitals, and one `_` for every other character.
-fn variable_name(tag: &[u8]) -> String {
+/// The variables that stand for more than one tag, with the names of these; a script is told the value of the last.
+pub(crate) fn shared_variables(tags: &Tags) -> Vec<(String, Vec<&[u8]>)> {
+    let mut variables = BTreeMap::<String, Vec<&[u8]>>::new();
+    for tag in tags.keys() {
+        variables.entry(variable_of(tag)).or_default().push(tag);
+    }
+    variables.into_iter().filter(|(_, tags)| tags.len() > 1).collect()
+}
+
+/// The variable of a tag: its name in capitals, and one `_` for every other character.
+fn variable_of(tag: &[u8]) -> String {
     let capitals = String::from_utf8_lossy(tag).to_uppercase();
     let kept = |c: char| if matches!(c, 'A'..='Z' | '0'..='9' | '_') { c } else { '_' };
-    capitals.chars().map(kept).collect()
+    "SERF_TAG_".chars().chain(capitals.chars().map(kept)).collect()
 }
 
 #[cfg(test)]
@@ -179,8 +188,8 @@ mod tests {
 
     #[test]
     fn tags_become_variables_in_capitals() {
-        let names = ["my-tag.x", "9lives", "ünï", "ROLE_2"].map(|tag| variable_name(tag.as_bytes()));
-        assert_eq!(names, ["MY_TAG_X", "9LIVES", "_N_", "ROLE_2"]);
+        let names = ["my-tag.x", "9lives", "ünï", "ROLE_2"].map(|tag| variable_of(tag.as_bytes()));
+        assert_eq!(names, ["SERF_TAG_MY_TAG_X", "SERF_TAG_9LIVES", "SERF_TAG__N_", "SERF_TAG_ROLE_2"]);
         let environment = user("").variables(&"n1".into(), &tags(&[("role", "web"), ("dc", "a\nb")]));
         let shown: Vec<_> = environment.iter().map(|(k, v)| (k.to_str(), v.to_str())).collect();
         let wanted = [

@@ -16,6 +16,7 @@ mod clock;
 pub mod durable;
 mod event_script;
 mod files;
+mod handler_warnings;
 mod handlers;
 mod invocation;
 mod lifecycle;

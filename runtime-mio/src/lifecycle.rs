@@ -118,7 +118,9 @@ impl Agent {
             Ok(level) => self.journal.set_level(level),
             Err(problem) => self.journal.say(format_args!("==> {problem}")),
         }
-        self.live = reload.live;
+        let known = std::mem::replace(&mut self.live, reload.live).event_handlers;
+        self.warn_of_shells(&known);
+        self.warn_of_tags();
         if let Some(tags) = reload.tags {
             self.command(Asker::Reload, Command::ReplaceTags(tags));
         }

@@ -113,6 +113,9 @@ impl Agent {
     fn replied(&mut self, id: RequestId, reply: Reply) {
         let Some(asker) = self.requests.remove(&id) else { return };
         // Everything else is the one answer to its command.
+        if matches!(reply, Reply::TagsSet) {
+            self.warn_of_tags();
+        }
         let goes_on = matches!(reply, Reply::QueryStarted | Reply::QueryAck { .. } | Reply::QueryResponse { .. });
         match &asker {
             Asker::Start => self.start_joined(reply),

@@ -13,7 +13,8 @@ use crate::serf::{Run, transcript, without_help};
 pub(crate) const MEMBER_JOIN: &str = "[INFO] agent: Received event: member-join\n";
 
 /// Where ours differs, and why. The snapshots hold what ours prints instead.
-pub(crate) const DIFFERENCES: [(&str, &str); 11] = [
+pub(crate) const DIFFERENCES: [(&str, &str); 12] = [
+    ("agent-n2-joined", "a handler that is a shell is warned of while gossip is not encrypted"),
     ("agent-name-conflict", "Debian's spelling of \"quiting\"; upstream's text is ours"),
     ("agent-snapshot-rejoin-flag", "ours says where in the snapshot; an incarnation that is kept needs no refuting"),
     ("agent-tags-file-sighup", "a hangup takes no tags away, so there is nothing to tell of"),

@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod ending;
 mod files;
+mod handler_warnings;
 mod handlers;
 mod queries;
 mod recording;
