@@ -10,6 +10,7 @@ mod output;
 pub mod read;
 mod rpc;
 mod table;
+mod token;
 mod ui;
 
 use std::ffi::OsString;

@@ -5,12 +5,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use villein_core::msgpack::Value;
 use villein_core::rpc::{self, Body, Coordinate, Incoming, KeyOperation, KeyReport, Member, Pairs, Request, Stats};
 
 use crate::go;
+use crate::token::TokenFile;
 
 /// Longest time that connecting may take, or that a request may wait for room in the connection. Answers may take any
 /// time: a join or a leave is answered when it is done.
@@ -28,7 +30,8 @@ pub(crate) struct RpcArgs {
     /// RPC address of the agent, HOST:PORT or unix:PATH. By default what SERF_RPC_ADDR holds, else 127.0.0.1:7373.
     #[arg(long, value_name = "ADDR")]
     rpc_addr: Option<String>,
-    /// Token that the agent asks for. By default what SERF_RPC_AUTH holds, else none.
+    /// Token that the agent asks for; here every user of this host can see it. By default what SERF_RPC_AUTH holds, else
+    /// what the file holds that SERF_RPC_AUTH_FILE names, else none.
     #[arg(long, value_name = "TOKEN")]
     rpc_auth: Option<OsString>,
 }
@@ -36,16 +39,23 @@ pub(crate) struct RpcArgs {
 impl RpcArgs {
     /// A flag wins over the environment, even when it is empty; an empty variable counts as unset.
     fn address(&self) -> String {
-        let variable = || std::env::var_os("SERF_RPC_ADDR").filter(|value| !value.is_empty());
-        let address = || variable().map_or_else(|| ADDRESS.into(), |value| value.to_string_lossy().into_owned());
+        let text = |value: OsString| value.to_string_lossy().into_owned();
+        let address = || variable("SERF_RPC_ADDR").map_or_else(|| ADDRESS.into(), text);
         self.rpc_addr.clone().unwrap_or_else(address)
     }
 
-    /// The token, where there is one.
-    fn token(&self) -> Option<Vec<u8>> {
-        let token = self.rpc_auth.clone().or_else(|| std::env::var_os("SERF_RPC_AUTH"));
-        token.map(OsString::into_encoded_bytes).filter(|token| !token.is_empty())
+    /// The token, where there is one. The error is the command's whole sentence.
+    fn token(&self) -> Result<Option<Vec<u8>>, String> {
+        if let Some(token) = self.rpc_auth.clone().or_else(|| variable("SERF_RPC_AUTH")) {
+            return Ok(Some(token.into_encoded_bytes()).filter(|token| !token.is_empty()));
+        }
+        let path = variable("SERF_RPC_AUTH_FILE");
+        path.map(|path| TokenFile::read(Path::new(&path)).map(|file| file.token)).transpose()
     }
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 /// Why a request failed.
@@ -128,10 +138,11 @@ impl Client {
     /// Connects, shakes hands and authenticates. The error is the command's whole sentence.
     pub(crate) fn connect(args: &RpcArgs) -> Result<Self, String> {
         let failed = |error: &dyn fmt::Display| format!("Error connecting to Serf agent: {error}");
+        let token = args.token()?;
         let agent = dial(&args.address()).map_err(|error| failed(&error))?;
         let mut client = Self { agent, protocol: rpc::Client::new(), monitor_seq: None, waiting: VecDeque::new() };
         client.ask(&Request::Handshake { version: rpc::VERSION }).map_err(|error| failed(&error))?;
-        if let Some(key) = args.token() {
+        if let Some(key) = token {
             client.ask(&Request::Auth { key }).map_err(|error| failed(&error))?;
         }
         Ok(client)

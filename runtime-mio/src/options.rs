@@ -35,7 +35,7 @@ pub struct AgentOptions {
     /// Where RPC clients are served: `host:port`, `unix:PATH`, or `off`.
     pub rpc_addr: String,
     /// The token that RPC clients must show; empty: none.
-    pub rpc_auth: String,
+    pub rpc_auth: Vec<u8>,
     /// The lowest level of log lines that are put out.
     pub log_level: Level,
     /// The value of the environment's `TZ`.

@@ -75,8 +75,8 @@ pub(crate) enum Input {
 
 impl RpcServer {
     /// Serves who comes to `listener`. An empty token lets everybody in.
-    pub(crate) fn new(listener: RpcListener, auth: String) -> Self {
-        Self { listener, auth: auth.into_bytes(), clients: BTreeMap::new(), clients_max: CLIENTS_MAX, accepted: 0 }
+    pub(crate) fn new(listener: RpcListener, auth: Vec<u8>) -> Self {
+        Self { listener, auth, clients: BTreeMap::new(), clients_max: CLIENTS_MAX, accepted: 0 }
     }
 
     /// The address of its port, if it has one.
@@ -363,7 +363,7 @@ mod tests {
         fn new(ip: &str) -> Self {
             let poll = Poll::new().expect("a poll");
             let listener = RpcListener::open(&format!("{ip}:0"), poll.registry()).expect("listens");
-            let rpc = RpcServer::new(listener, String::new());
+            let rpc = RpcServer::new(listener, Vec::new());
             let journal = Journal::new(Box::new(io::sink()), Zone::default(), Level::Err);
             Self { poll, rpc, journal }
         }

@@ -41,8 +41,10 @@ pub(crate) struct AgentConfig {
     pub(crate) protocol: i64,
     /// `host:port`, as configured; it is shown like this.
     pub(crate) rpc_addr: String,
-    /// Empty: clients need not authenticate.
+    /// Empty: clients need not authenticate, unless there is a file.
     pub(crate) rpc_auth: String,
+    /// The file that holds the token where `rpc_auth` is empty; `plan` reads it. Empty for none.
+    pub(crate) rpc_auth_file: String,
     /// Configured tags, with `role` among them.
     pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Empty for none; not together with `tags`.
@@ -175,6 +177,7 @@ impl AgentConfig {
             protocol: if set.protocol > 0 { set.protocol } else { PROTOCOL },
             rpc_addr: or(set.rpc_addr, "127.0.0.1:7373"),
             rpc_auth: set.rpc_auth,
+            rpc_auth_file: set.rpc_auth_file,
             tags: set.tags,
             tags_file: set.tags_file,
             snapshot_path: set.snapshot_path,
@@ -250,6 +253,7 @@ fn merge(earlier: &mut Settings, later: Settings) {
     replace(&mut earlier.role, later.role);
     replace(&mut earlier.rpc_addr, later.rpc_addr);
     replace(&mut earlier.rpc_auth, later.rpc_auth);
+    replace(&mut earlier.rpc_auth_file, later.rpc_auth_file);
     replace(&mut earlier.syslog_facility, later.syslog_facility);
     replace(&mut earlier.wire, later.wire);
     replace(&mut earlier.record, later.record);

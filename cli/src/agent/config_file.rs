@@ -209,7 +209,9 @@ fn unconvertible(name: &str, wanted: &str, value: &Value) -> String {
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
     };
-    format!("'{name}' expected type '{wanted}', got unconvertible type '{got}', value: '{}'", shown(value))
+    // What is printed at a start ends up in logs.
+    let value = if matches!(name, "encrypt_key" | "rpc_auth") { "(not shown)".into() } else { shown(value) };
+    format!("'{name}' expected type '{wanted}', got unconvertible type '{got}', value: '{value}'")
 }
 
 /// The kind of the Go value that a JSON value becomes.
@@ -286,6 +288,14 @@ mod tests {
                 r#"{"node_name": ["a", 1e30, 1e5, 123456789, true, null]}"#,
                 "'node_name' expected type 'string', got unconvertible type '[]interface {}', \
                  value: '[a 1e+30 100000 1.23456789e+08 true <nil>]'",
+            ),
+            (
+                r#"{"rpc_auth": ["secret"]}"#,
+                "'rpc_auth' expected type 'string', got unconvertible type '[]interface {}', value: '(not shown)'",
+            ),
+            (
+                r#"{"encrypt_key": 12345}"#,
+                "'encrypt_key' expected type 'string', got unconvertible type 'float64', value: '(not shown)'",
             ),
             (
                 r#"{"leave_on_terminate": "yes"}"#,

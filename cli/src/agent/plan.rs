@@ -1,6 +1,7 @@
 //! The checks between reading the configuration and starting, and what they find out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use villein_core::config::{Profile, Wire};
 use villein_core::keyring::{Key, decode_base64};
@@ -12,6 +13,7 @@ use villein_runtime_mio::{SYSLOG_PATHS, Syslog, address};
 
 use super::config::AgentConfig;
 use crate::go::net::{AddrError, MISSING_PORT, parse_port, resolve, split_host_port};
+use crate::token::TokenFile;
 
 /// Port of an address that was configured without one.
 const GOSSIP_PORT: u16 = 7946;
@@ -33,6 +35,8 @@ pub(crate) struct StartPlan {
     pub(crate) advertise: Option<SocketAddr>,
     /// `None` for no encryption. `check_serf` looks at the length.
     pub(crate) encrypt_key: Option<Vec<u8>>,
+    /// The token of RPC clients; empty for none.
+    pub(crate) rpc_auth: Vec<u8>,
     pub(crate) profile: Profile,
     pub(crate) wire: Wire,
     /// What was found out and is worth a line at the start.
@@ -81,7 +85,24 @@ impl AgentConfig {
             let bytes = self.label.len();
             return Err(format!("Invalid label: it has {bytes} bytes, at most {LABEL_BYTES_MAX} are possible"));
         }
-        Ok(StartPlan { log_level, syslog, bind, advertise, encrypt_key, profile, wire, notices })
+        let rpc_auth = self.rpc_token(&mut notices)?;
+        Ok(StartPlan { log_level, syslog, bind, advertise, encrypt_key, rpc_auth, profile, wire, notices })
+    }
+
+    /// The token of RPC clients, from the configuration or else from its file.
+    fn rpc_token(&self, notices: &mut Vec<String>) -> Result<Vec<u8>, String> {
+        let path = &self.rpc_auth_file;
+        if path.is_empty() || !self.rpc_auth.is_empty() {
+            if !path.is_empty() {
+                notices.push(format!("Warning: the RPC token is 'rpc_auth', '{path}' is not read"));
+            }
+            return Ok(self.rpc_auth.clone().into_bytes());
+        }
+        let file = TokenFile::read(Path::new(path))?;
+        if file.is_public {
+            notices.push(format!("Warning: every user of this host can read the RPC token in '{path}'"));
+        }
+        Ok(file.token)
     }
 
     /// Checks what the original checks while it creates its Serf instance, after `Starting Serf agent...`.

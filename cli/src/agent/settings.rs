@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) role: Vec<u8>,
     pub(crate) rpc_addr: String,
     pub(crate) rpc_auth: String,
+    pub(crate) rpc_auth_file: String,
     pub(crate) snapshot_path: String,
     pub(crate) rejoin_after_leave: bool,
     pub(crate) tags: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -85,7 +86,7 @@ const fn key(name: &'static str, slot: for<'a> fn(&'a mut Settings) -> Slot<'a>)
 }
 
 /// Every key of a configuration file. Durations stand in the order in which the original reads them.
-pub(crate) const KEYS: [Key; 47] = [
+pub(crate) const KEYS: [Key; 48] = [
     key("node_name", |s| Slot::Bytes(&mut s.node_name)),
     key("bind", |s| Slot::Text(&mut s.bind)),
     key("interface", |s| Slot::Text(&mut s.interface)),
@@ -129,6 +130,7 @@ pub(crate) const KEYS: [Key; 47] = [
     key("user_event_size_limit", |s| Slot::Integer(&mut s.user_event_size_limit)),
     key("validate_node_names", |s| Slot::Switch(&mut s.validate_node_names)),
     // Ours.
+    key("rpc_auth_file", |s| Slot::Text(&mut s.rpc_auth_file)),
     key("event_handler_concurrency", |s| Slot::Integer(&mut s.event_handler_concurrency)),
     key("wire", |s| Slot::Text(&mut s.wire)),
     key("record", |s| Slot::Text(&mut s.record)),

@@ -109,7 +109,7 @@ fn options(config: AgentConfig, plan: StartPlan, kept: Kept, words: Vec<OsString
         sink: Box::new(std::io::stdout()),
         start_join: targets(config.start_join),
         rpc_addr: config.rpc_addr,
-        rpc_auth: config.rpc_auth,
+        rpc_auth: plan.rpc_auth,
     }
 }
 

@@ -41,7 +41,7 @@ impl Namespace {
         let enter = self.enter();
         let mut command = Command::new(&enter[0]);
         command.args(&enter[1..]).arg(program.get_program()).args(program.get_args());
-        command.env_remove("SERF_RPC_ADDR").env_remove("SERF_RPC_AUTH");
+        command.env_remove("SERF_RPC_ADDR").env_remove("SERF_RPC_AUTH").env_remove("SERF_RPC_AUTH_FILE");
         command
     }
 

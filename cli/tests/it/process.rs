@@ -35,7 +35,11 @@ impl Program {
             Self::Ours => serf::command(words),
             Self::Original(path) => {
                 let mut command = Command::new(path);
-                command.args(words).env_remove("SERF_RPC_ADDR").env_remove("SERF_RPC_AUTH");
+                command
+                    .args(words)
+                    .env_remove("SERF_RPC_ADDR")
+                    .env_remove("SERF_RPC_AUTH")
+                    .env_remove("SERF_RPC_AUTH_FILE");
                 command
             }
         }
@@ -165,6 +169,12 @@ impl Process {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is ours");
+    }
+
+    /// Its command line, as every user of the host can see it.
+    pub(crate) fn command_line(&self) -> String {
+        let path = format!("/proc/{}/cmdline", self.child.id());
+        String::from_utf8_lossy(&std::fs::read(path).expect("it runs")).replace('\0', " ")
     }
 
     /// Waits for its end. Gives the exit code and everything it printed.

@@ -15,7 +15,7 @@ pub(crate) struct Run {
 /// The binary, in an environment that names no agent.
 pub(crate) fn command(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_serf"));
-    command.args(words).env_remove("SERF_RPC_ADDR").env_remove("SERF_RPC_AUTH");
+    command.args(words).env_remove("SERF_RPC_ADDR").env_remove("SERF_RPC_AUTH").env_remove("SERF_RPC_AUTH_FILE");
     command
 }
 

@@ -105,7 +105,7 @@ fn the_first_command_must_be_a_handshake() {
 
 #[test]
 fn a_token_is_asked_for_and_checked() {
-    let one = Running::start("t1", "127.0.98.5", |options| options.rpc_auth = "secret".to_owned());
+    let one = Running::start("t1", "127.0.98.5", |options| options.rpc_auth = b"secret".to_vec());
     let mut client = one.client();
     assert_eq!(client.call("members", None), "Authentication required");
     let auth = |key: &str| Some(map([("AuthKey", text(key))]));

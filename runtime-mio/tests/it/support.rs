@@ -99,7 +99,7 @@ pub(crate) fn options(name: &str, ip: &str, output: &Output) -> AgentOptions {
         advertise: None,
         encrypt_key: None,
         rpc_addr: format!("{ip}:0"),
-        rpc_auth: String::new(),
+        rpc_auth: Vec::new(),
         log_level: Level::Info,
         time_zone: Some(String::new()),
         files: FileOptions::default(),

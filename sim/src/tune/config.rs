@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::units::nanos;
 
 /// Keys of an agent that change nothing of what is measured here.
-const WITHOUT_EFFECT: [&str; 34] = [
+const WITHOUT_EFFECT: [&str; 35] = [
     "node_name",
     "bind",
     "interface",
@@ -22,6 +22,7 @@ const WITHOUT_EFFECT: [&str; 34] = [
     "role",
     "rpc_addr",
     "rpc_auth",
+    "rpc_auth_file",
     "snapshot_path",
     "rejoin_after_leave",
     "tags",
