@@ -23,6 +23,7 @@ use crate::address;
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::handlers::Handlers;
+use crate::limits::{CONTROLS_MAX, EVENTS_PER_TURN, INPUTS_PER_TURN};
 use crate::local_time::Zone;
 use crate::log_ring::{Journal, Sink};
 use crate::mdns::Discovery;
@@ -43,15 +44,9 @@ use crate::tokens::Source;
 const ENTROPY_INTERVAL: Duration = Duration::from_secs(3_600);
 /// A jump of the suspended time that counts as a suspend.
 const SUSPENDED_MIN: Duration = Duration::from_secs(1);
-/// Inputs from the network in one turn (ARCHITECTURE.md: the contract, 2).
-const INPUTS_PER_TURN: usize = 64;
-/// Readiness events taken from the system in one turn.
-const EVENTS_PER_TURN: usize = 64;
 /// Bytes of the read buffer. A datagram needs a third of it; but a block of this size comes from the system as pages
 /// that cost nothing until they are touched, and an ordinary packet touches one.
 const BUFFER_BYTES: usize = 3 * limits::DATAGRAM_BYTES_MAX;
-/// Messages from other threads that wait.
-const CONTROLS_MAX: usize = 16;
 
 /// A member of a cluster on this host, with its RPC server. Made by [`Agent::start`], driven by [`Agent::run`].
 pub struct Agent {

@@ -16,11 +16,8 @@ use villein_core::types::Tags;
 
 use crate::address::errno_text;
 use crate::durable::{AppendFile, DurableError, PRIVATE, RealDisk, SHARED, replace};
+use crate::limits::{APPENDED_BYTES_MAX, RECORDS_WAITING_MAX};
 
-/// Records that wait for the disk.
-const WAITING_MAX: usize = 2 * limits::PERSISTS_MAX;
-/// Records for the end of the snapshot that are written at once.
-const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Writing to a file needs far less.
 const STACK_BYTES: usize = 128 << 10;
 
@@ -117,8 +114,8 @@ impl Files {
                 )
             }
         };
-        if worker.waiting >= WAITING_MAX {
-            return Err(PersistError(format!("{WAITING_MAX} other records wait for the disk")));
+        if worker.waiting >= RECORDS_WAITING_MAX {
+            return Err(PersistError(format!("{RECORDS_WAITING_MAX} other records wait for the disk")));
         }
         worker.jobs.try_send((id, job)).map_err(|_| PersistError("the thread that writes has ended".to_owned()))?;
         worker.waiting += 1;
@@ -165,8 +162,8 @@ impl Files {
 
 impl Worker {
     fn start(snapshot: Option<Arc<Mutex<Snapshot>>>, waker: &Arc<Waker>) -> io::Result<Self> {
-        let (jobs, asked) = sync_channel::<(PersistId, Job)>(WAITING_MAX);
-        let (answers, kept) = sync_channel(WAITING_MAX);
+        let (jobs, asked) = sync_channel::<(PersistId, Job)>(RECORDS_WAITING_MAX);
+        let (answers, kept) = sync_channel(RECORDS_WAITING_MAX);
         let waker = Arc::clone(waker);
         thread::Builder::new().name("files".to_owned()).stack_size(STACK_BYTES).spawn(move || {
             let mut next = asked.recv().ok();
@@ -203,7 +200,7 @@ fn gather(
     ids: &mut Vec<PersistId>,
     lines: &mut Vec<u8>,
 ) -> Option<(PersistId, Job)> {
-    while lines.len() < BATCH_BYTES_MAX {
+    while lines.len() < APPENDED_BYTES_MAX {
         match asked.try_recv().ok()? {
             (id, Job::Append(more)) => {
                 ids.push(id);

@@ -21,18 +21,13 @@ use crate::address::errno_text;
 use crate::agent::Agent;
 use crate::event_script::{EventKind, EventScript};
 use crate::invocation::Occurrence;
+use crate::limits::{
+    EVENTS_WAITING_BYTES_MAX, EVENTS_WAITING_MAX, OUTPUTS_LEFT_OPEN_MAX, SCRIPT_OUTPUT_BYTES_MAX, SCRIPT_READS_PER_TURN,
+};
 use crate::log_ring::Journal;
 use crate::requests::Asker;
-use crate::script::{self, Ended, OUTPUT_BYTES_MAX, Output, READS_PER_TURN, Script};
+use crate::script::{self, Ended, Output, Script};
 
-/// Events that a configuration may have handled at the same time: each is a process, a thread and two pipes.
-pub const HANDLER_CONCURRENCY_MAX: usize = 64;
-/// Events that wait for their scripts; upstream has room for as many (cli.md 4.4).
-const WAITING_MAX: usize = 1_024;
-/// Bytes of the events that wait.
-const WAITING_BYTES_MAX: usize = 16 << 20;
-/// Outputs that background processes of ended scripts hold.
-const LEFT_OPEN_MAX: usize = 64;
 /// When a script that runs is said to be slow.
 const SLOW: Duration = Duration::from_secs(1);
 
@@ -90,7 +85,7 @@ impl Handlers {
             return;
         }
         let bytes = self.waiting_bytes + occurrence.bytes();
-        if self.waiting.len() >= WAITING_MAX || bytes > WAITING_BYTES_MAX {
+        if self.waiting.len() >= EVENTS_WAITING_MAX || bytes > EVENTS_WAITING_BYTES_MAX {
             self.dropped += 1;
             if self.dropped == 1 {
                 let count = self.waiting.len();
@@ -159,7 +154,7 @@ impl Handlers {
     /// Moves bytes; gives the scripts that have ended, and what they were run for.
     fn progress(&mut self, now: Time, buffer: &mut [u8], journal: &mut Journal) -> Vec<(Cause, Ended)> {
         // Together they are not to hold up the rest longer than one.
-        let reads = (READS_PER_TURN / (self.current.len() + self.left_open.len()).max(1)).max(1);
+        let reads = (SCRIPT_READS_PER_TURN / (self.current.len() + self.left_open.len()).max(1)).max(1);
         self.left_open.retain_mut(|output| !output.discard(reads, buffer));
         let mut ended = Vec::new();
         for current in &mut self.current {
@@ -189,10 +184,10 @@ impl Handlers {
     /// Keeps the output that a script has left to others.
     fn leave_open(&mut self, ended: &mut Ended, journal: &mut Journal) {
         self.left_open.extend(ended.left_open.take());
-        if self.left_open.len() > LEFT_OPEN_MAX {
+        if self.left_open.len() > OUTPUTS_LEFT_OPEN_MAX {
             self.left_open.pop_front();
             let problem = format_args!(
-                "agent: Script '{}' and others left more than {LEFT_OPEN_MAX} outputs open: the oldest is closed",
+                "agent: Script '{}' and others left more than {OUTPUTS_LEFT_OPEN_MAX} outputs open: the oldest is closed",
                 ended.line
             );
             journal.log(Level::Warn, problem);
@@ -266,9 +261,9 @@ impl Agent {
         let Cause { kind, name, query } = cause;
         let Ended { line, started, problem, output, total, left_open: _ } = ended;
         self.measure_script(&line, started);
-        if total > OUTPUT_BYTES_MAX as u64 {
+        if total > SCRIPT_OUTPUT_BYTES_MAX as u64 {
             let problem = format_args!(
-                "agent: Script '{line}' generated {total} bytes of output, truncated to {OUTPUT_BYTES_MAX}"
+                "agent: Script '{line}' generated {total} bytes of output, truncated to {SCRIPT_OUTPUT_BYTES_MAX}"
             );
             self.journal.log(Level::Warn, problem);
         }
@@ -337,14 +332,14 @@ mod tests {
     #[test]
     fn beyond_the_bound_the_newest_events_are_dropped_and_that_is_said() {
         let (mut handlers, mut journal, scripts) = make();
-        for _ in 0..WAITING_MAX {
+        for _ in 0..EVENTS_WAITING_MAX {
             handlers.add(&user("a", 0), &scripts, NonZeroUsize::MIN, &mut journal);
         }
-        assert_eq!((handlers.waiting.len(), lines(&journal, "lag behind")), (WAITING_MAX, 0));
+        assert_eq!((handlers.waiting.len(), lines(&journal, "lag behind")), (EVENTS_WAITING_MAX, 0));
         for _ in 0..3 {
             handlers.add(&user("a", 0), &scripts, NonZeroUsize::MIN, &mut journal);
         }
-        assert_eq!((handlers.waiting.len(), lines(&journal, "lag behind: 1024 events wait")), (WAITING_MAX, 1));
+        assert_eq!((handlers.waiting.len(), lines(&journal, "lag behind: 1024 events wait")), (EVENTS_WAITING_MAX, 1));
         assert_eq!(handlers.next_line(&scripts, NonZeroUsize::MIN, &mut journal), Some((0, "x".to_owned())));
         assert_eq!(lines(&journal, "agent: 3 events were dropped"), 1);
     }
@@ -383,7 +378,7 @@ mod tests {
     #[test]
     fn events_that_wait_are_bounded_in_bytes_too() {
         let (mut handlers, mut journal, scripts) = make();
-        handlers.add(&user("a", WAITING_BYTES_MAX - 1), &scripts, NonZeroUsize::MIN, &mut journal);
+        handlers.add(&user("a", EVENTS_WAITING_BYTES_MAX - 1), &scripts, NonZeroUsize::MIN, &mut journal);
         handlers.add(&user("a", 0), &scripts, NonZeroUsize::MIN, &mut journal);
         assert_eq!((handlers.waiting.len(), handlers.dropped), (1, 1));
     }

@@ -7,15 +7,9 @@ use std::io::{self, Write};
 use villein_core::log::Level;
 
 use crate::clock::Clock;
+use crate::limits::{LOG_BYTES_MAX, LOG_GATED_BYTES_MAX, LOG_LINES_MAX};
 use crate::local_time::Zone;
 use crate::syslog::Syslog;
-
-/// Lines that are kept (rpc.md 6, monitor).
-pub(crate) const LINES_MAX: usize = 512;
-/// Bytes that are kept; a line is at most a few hundred bytes, but join errors list many addresses.
-const BYTES_MAX: usize = 512 << 10;
-/// Bytes held back until the start-up is over.
-const GATED_BYTES_MAX: usize = 256 << 10;
 
 /// Where an agent's output goes: standard output, or a buffer of the embedder.
 pub type Sink = Box<dyn Write + Send>;
@@ -107,7 +101,7 @@ impl Journal {
         if is_put_out {
             line.push('\n');
             match &mut self.gate {
-                Some(gate) if gate.text.len() + line.len() > GATED_BYTES_MAX => gate.dropped += 1,
+                Some(gate) if gate.text.len() + line.len() > LOG_GATED_BYTES_MAX => gate.dropped += 1,
                 Some(gate) => gate.text.push_str(&line),
                 None => self.put(&line),
             }
@@ -120,13 +114,13 @@ impl Journal {
     /// Keeps a line for those that will ask, in the place of the oldest where all are taken.
     fn keep(&mut self, level: Level, text: &str) {
         let mut room = String::new();
-        while self.lines.len() >= LINES_MAX || (self.bytes + text.len() > BYTES_MAX && !self.lines.is_empty()) {
+        while self.lines.len() >= LOG_LINES_MAX || (self.bytes + text.len() > LOG_BYTES_MAX && !self.lines.is_empty()) {
             room = self.lines.pop_front().map(|line| line.text).unwrap_or_default();
             self.bytes -= room.len();
             self.first += 1;
         }
         room.clear();
-        // BYTES_MAX counts text: a short line must not keep the room of a long one that stood here.
+        // LOG_BYTES_MAX counts text: a short line must not keep the room of a long one that stood here.
         if room.capacity() / 2 > text.len() {
             room.shrink_to(text.len());
         }
@@ -219,21 +213,21 @@ mod tests {
     #[test]
     fn the_ring_holds_the_last_lines_and_a_bounded_number_of_bytes() {
         let (mut journal, _) = journal(Level::Err);
-        for number in 0..=LINES_MAX {
+        for number in 0..=LOG_LINES_MAX {
             journal.log(Level::Info, format_args!("{number}"));
         }
-        assert_eq!((journal.first(), journal.next()), (1, LINES_MAX as u64 + 1));
-        assert_eq!(journal.since(0).count(), LINES_MAX);
+        assert_eq!((journal.first(), journal.next()), (1, LOG_LINES_MAX as u64 + 1));
+        assert_eq!(journal.since(0).count(), LOG_LINES_MAX);
         assert!(journal.since(journal.next() - 1).all(|line| line.text.ends_with(" 512")));
         assert_eq!(journal.since(u64::MAX).count(), 0);
-        journal.log(Level::Info, format_args!("{}", "x".repeat(BYTES_MAX)));
+        journal.log(Level::Info, format_args!("{}", "x".repeat(LOG_BYTES_MAX)));
         assert_eq!(journal.since(0).count(), 1);
     }
 
     #[test]
     fn what_the_gate_holds_is_bounded_and_the_rest_is_counted() {
         let (mut journal, text) = journal(Level::Info);
-        let long = "x".repeat(GATED_BYTES_MAX / 2);
+        let long = "x".repeat(LOG_GATED_BYTES_MAX / 2);
         for _ in 0..3 {
             journal.log(Level::Info, format_args!("{long}"));
         }

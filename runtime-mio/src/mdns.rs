@@ -29,6 +29,7 @@ use self::message::{Data, DomainName, Message, Record};
 use crate::address::errno_text;
 use crate::agent::Agent;
 use crate::clock::Clock;
+use crate::limits::{MDNS_HOSTS_MAX, MDNS_MESSAGE_BYTES_MAX, MDNS_MESSAGES_PER_TURN, MDNS_WAITING_MAX};
 use crate::requests::Asker;
 
 /// How often the network is asked.
@@ -37,16 +38,8 @@ const ASK_INTERVAL: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Agents are joined when no other has answered for so long.
 const QUIET: Duration = Duration::from_millis(100);
-/// Addresses that are remembered, and so agents that can be found.
-const HOSTS_MAX: usize = 4_096;
 /// Failures after which the time between two attempts does not grow any more.
 const FAILURES_MAX: u32 = 4;
-/// What the thread has found and the loop has not yet taken.
-const WAITING_MAX: usize = 16;
-/// Messages of one socket in one turn.
-const MESSAGES_PER_TURN: usize = 64;
-/// Largest message that is read (RFC 6762, 17).
-const MESSAGE_BYTES_MAX: usize = 9_000;
 /// The thread does little.
 const STACK_BYTES: usize = 256 << 10;
 const WAKER: Token = Token(0);
@@ -139,7 +132,7 @@ impl Discovery {
         let names = Names::new(&options.cluster, node)?;
         let poll = Poll::new()?;
         let own_waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let (sender, found) = sync_channel(WAITING_MAX);
+        let (sender, found) = sync_channel(MDNS_WAITING_MAX);
         let stopped = Arc::new(AtomicBool::new(false));
         let mut worker = Worker {
             records: names.records(&options.cluster, addr),
@@ -170,7 +163,7 @@ impl Discovery {
     fn take_new(&mut self, found: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let mut new = Vec::new();
         for addr in found {
-            let is_full = self.hosts.len() == HOSTS_MAX;
+            let is_full = self.hosts.len() == MDNS_HOSTS_MAX;
             let failures = match self.hosts.get_mut(&addr) {
                 Some(Host::Joined | Host::Joining { .. }) => continue,
                 Some(Host::Failed { failures: _, wait }) if *wait > 0 => {
@@ -343,7 +336,7 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         let mut events = Events::with_capacity(32);
-        let mut buffer = vec![0; MESSAGE_BYTES_MAX];
+        let mut buffer = vec![0; MDNS_MESSAGE_BYTES_MAX];
         let mut busy = false;
         while !self.stopped.load(Ordering::Relaxed) {
             let now = self.clock.now();
@@ -390,14 +383,14 @@ impl Worker {
         let mut found = Vec::new();
         let mut busy = false;
         for (socket, answers) in self.sockets.all() {
-            for turn in 1..=MESSAGES_PER_TURN {
+            for turn in 1..=MDNS_MESSAGES_PER_TURN {
                 let (len, from) = match socket.recv_from(buffer) {
                     Ok(received) => received,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // The network's word on an earlier packet; the call takes it off.
                     Err(_) => continue,
                 };
-                busy |= turn == MESSAGES_PER_TURN;
+                busy |= turn == MDNS_MESSAGES_PER_TURN;
                 let Some(message) = buffer.get(..len).and_then(Message::parse) else { continue };
                 if message.is_response {
                     found.extend(message.instances(&self.names.service));

@@ -18,13 +18,9 @@ use villein_core::types::{JoinTarget, Name};
 use villein_core::wire;
 
 use crate::agent::Agent;
+use crate::limits::{CLIENT_ACTIONS_PER_TURN, CLIENT_GOODBYE_MAX};
 use crate::rpc_server::Input;
 use crate::{stats, views};
-
-/// Requests of one client in one turn.
-const ACTIONS_PER_TURN: usize = 32;
-/// How long clients may take to read their last records when the agent ends.
-const GOODBYE_MAX: Duration = Duration::from_millis(500);
 
 /// Who waits for a command's reply.
 #[derive(Debug)]
@@ -96,9 +92,9 @@ impl Agent {
             }
         }
         self.buffer = buffer;
-        for turn in 0..=ACTIONS_PER_TURN {
+        for turn in 0..=CLIENT_ACTIONS_PER_TURN {
             let Some(client) = self.rpc.client(id) else { return };
-            client.busy = turn == ACTIONS_PER_TURN;
+            client.busy = turn == CLIENT_ACTIONS_PER_TURN;
             if client.busy {
                 return;
             }
@@ -276,7 +272,7 @@ impl Agent {
     /// Gives the clients what they are owed, for a moment, before everything is closed.
     pub(crate) fn close_clients(&mut self) {
         let mut events = Events::with_capacity(64);
-        let until = self.now() + GOODBYE_MAX;
+        let until = self.now() + CLIENT_GOODBYE_MAX;
         loop {
             let now = self.now();
             self.rpc.pump_log(&mut self.journal);

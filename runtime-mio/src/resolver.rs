@@ -10,9 +10,8 @@ use mio::Waker;
 use villein_core::io::{Host, ResolveError, ResolveId};
 
 use crate::address;
+use crate::limits::NAMES_WAITING_MAX;
 
-/// Names that wait at one time.
-const WAITING_MAX: usize = 64;
 /// The system's resolver needs far less.
 const STACK_BYTES: usize = 512 << 10;
 
@@ -48,8 +47,11 @@ impl Resolver {
                 ResolveError(format!("lookup {}: no thread for it: {}", host.name, address::errno_text(&error)))
             })?),
         };
-        if worker.waiting == WAITING_MAX {
-            return Err(ResolveError(format!("lookup {}: {WAITING_MAX} other names are being looked up", host.name)));
+        if worker.waiting == NAMES_WAITING_MAX {
+            return Err(ResolveError(format!(
+                "lookup {}: {NAMES_WAITING_MAX} other names are being looked up",
+                host.name
+            )));
         }
         let name = host.name.clone();
         worker
@@ -82,8 +84,8 @@ impl Resolver {
 
 impl Worker {
     fn start(waker: &Arc<Waker>) -> io::Result<Self> {
-        let (names, asked) = sync_channel::<(ResolveId, Box<Host>)>(WAITING_MAX);
-        let (answers, found) = sync_channel(WAITING_MAX);
+        let (names, asked) = sync_channel::<(ResolveId, Box<Host>)>(NAMES_WAITING_MAX);
+        let (answers, found) = sync_channel(NAMES_WAITING_MAX);
         let waker = Arc::clone(waker);
         thread::Builder::new().name("resolver".to_owned()).stack_size(STACK_BYTES).spawn(move || {
             for (id, host) in asked {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mio::{Interest, Registry};
 use villein_core::Time;
@@ -12,18 +11,10 @@ use villein_core::limits;
 use villein_core::log::Level;
 use villein_core::rpc::{QueryRecord, Session, StreamEvent};
 
+use crate::limits::{CLIENT_CLOSE_MAX, CLIENT_GREETING_MAX, CLIENT_STALL_MAX, CLIENTS_MAX};
 use crate::log_ring::Journal;
 use crate::rpc_socket::{Arrival, Connection, Peer, RpcListener};
 use crate::tokens::Source;
-
-/// Clients at one time; upstream has no bound (rpc.md 1).
-const CLIENTS_MAX: usize = 1_024;
-/// How long a client that is being closed may take to read what it is still owed.
-const CLOSE_MAX: Duration = Duration::from_secs(10);
-/// How long a client may take to say who it is. Later it may be silent for as long as it likes, as with upstream.
-const GREETING_MAX: Duration = Duration::from_secs(10);
-/// How long a client may take nothing of what it is owed: a pager at a terminal waits for minutes, a dead host for ever.
-const STALL_MAX: Duration = Duration::from_secs(300);
 
 /// The listener and its clients.
 pub(crate) struct RpcServer {
@@ -290,7 +281,7 @@ impl Client {
 
     /// Reads no more and goes once the client has what it is owed.
     pub(crate) fn close(&mut self, now: Time) {
-        self.close_by = Some(now + CLOSE_MAX);
+        self.close_by = Some(now + CLIENT_CLOSE_MAX);
     }
 
     /// Whether something waits to be sent.
@@ -307,8 +298,8 @@ impl Client {
 
     /// Until when it may go on as it does; `None`: for ever.
     fn patience(&self) -> Option<Time> {
-        let greeting = (!self.session.is_admitted()).then(|| self.since + GREETING_MAX);
-        self.close_by.or(greeting).into_iter().chain(self.stalled.map(|(since, _)| since + STALL_MAX)).min()
+        let greeting = (!self.session.is_admitted()).then(|| self.since + CLIENT_GREETING_MAX);
+        self.close_by.or(greeting).into_iter().chain(self.stalled.map(|(since, _)| since + CLIENT_STALL_MAX)).min()
     }
 
     /// Why patience with it is over.
@@ -346,9 +337,10 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LOG_LINES_MAX;
     use crate::local_time::Zone;
-    use crate::log_ring::LINES_MAX;
     use mio::{Events, Poll};
+    use std::time::Duration;
     use villein_core::lamport::LamportTime;
     use villein_core::rpc::{self, Request, SessionAction};
     use villein_core::types::QueryId;
@@ -412,9 +404,9 @@ mod tests {
         let mut server = Server::new("127.0.84.6");
         let _peers = [(); 2].map(|()| server.connect());
         perform(server.rpc.client(0).expect("is connected"), &[HANDSHAKE]);
-        let end = Time::ZERO + GREETING_MAX;
+        let end = Time::ZERO + CLIENT_GREETING_MAX;
         assert_eq!(server.rpc.client(1).expect("is connected").patience(), Some(end));
-        for (now, left) in [(end.previous(), vec![0, 1]), (end, vec![0]), (end + STALL_MAX, vec![0])] {
+        for (now, left) in [(end.previous(), vec![0, 1]), (end, vec![0]), (end + CLIENT_STALL_MAX, vec![0])] {
             server.rpc.flush(now, &mut server.journal);
             assert_eq!(server.rpc.ids(), left);
         }
@@ -444,9 +436,9 @@ mod tests {
         peer.read_exact(&mut vec![0; usize::try_from(written / 2).expect("fits")]).expect("takes some");
         let more = fill(server.rpc.client(0).expect("is connected"));
         assert!(more > written, "there is room again");
-        server.rpc.flush(start + STALL_MAX, &mut server.journal);
+        server.rpc.flush(start + CLIENT_STALL_MAX, &mut server.journal);
         assert_eq!(server.rpc.ids(), [0], "it has taken something");
-        server.rpc.flush(start + STALL_MAX + STALL_MAX, &mut server.journal);
+        server.rpc.flush(start + CLIENT_STALL_MAX + CLIENT_STALL_MAX, &mut server.journal);
         assert_eq!((server.rpc.ids().len(), server.lines("it takes nothing")), (0, 1));
     }
 
@@ -458,7 +450,7 @@ mod tests {
         perform(client, &[HANDSHAKE, Request::Monitor { level: b"info".to_vec() }]);
         client.start_monitor(server.journal.next());
         for round in 0..3 {
-            for _ in 0..LINES_MAX - 2 {
+            for _ in 0..LOG_LINES_MAX - 2 {
                 server.journal.log(Level::Info, format_args!("agent: noise"));
             }
             server.rpc.pump_log(&mut server.journal);
@@ -528,7 +520,7 @@ mod tests {
         client.close(Time::ZERO);
         client.writable = false;
         server.rpc.flush(Time::ZERO, &mut server.journal);
-        assert_eq!(server.rpc.deadline(Time::ZERO), Some(Time::ZERO + CLOSE_MAX));
+        assert_eq!(server.rpc.deadline(Time::ZERO), Some(Time::ZERO + CLIENT_CLOSE_MAX));
         server.rpc.client_ready(0, false, true);
         server.rpc.flush(Time::ZERO, &mut server.journal);
         assert!(server.rpc.ids().is_empty());
@@ -541,7 +533,7 @@ mod tests {
         assert_eq!(client.session.next_action(), None);
         client.close(Time::ZERO);
         client.writable = false;
-        server.rpc.flush(Time::ZERO + CLOSE_MAX, &mut server.journal);
+        server.rpc.flush(Time::ZERO + CLIENT_CLOSE_MAX, &mut server.journal);
         assert!(server.rpc.ids().is_empty());
     }
 }

@@ -23,13 +23,9 @@ use villein_core::Time;
 use villein_core::log::GoDuration;
 
 use crate::address::errno_text;
+use crate::limits::{SCRIPT_OUTPUT_BYTES_MAX, SCRIPT_READS_PER_TURN};
 use crate::tokens::Source;
 
-/// Bytes at the end of what a script says that are kept (cli.md 4.4).
-pub(crate) const OUTPUT_BYTES_MAX: usize = 8_192;
-/// Reads from scripts in one turn of the loop, but at least one from each: one that never stops talking is not to hold up
-/// the rest.
-pub(crate) const READS_PER_TURN: usize = 16;
 /// Starting a process and waiting for it needs far less.
 const STACK_BYTES: usize = 128 << 10;
 
@@ -160,7 +156,7 @@ impl Script {
     pub(crate) fn end(mut self, result: io::Result<ExitStatus>, buffer: &mut [u8]) -> Ended {
         // What the process wrote is in the pipe now.
         self.output.readable = true;
-        self.output.read(READS_PER_TURN, buffer, |bytes| self.tail.push(bytes));
+        self.output.read(SCRIPT_READS_PER_TURN, buffer, |bytes| self.tail.push(bytes));
         let problem = match result {
             Ok(status) if status.success() => None,
             Ok(status) => Some(match self.limit.filter(|_| self.overran) {
@@ -315,8 +311,8 @@ struct Tail {
 impl Tail {
     fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
-        self.bytes.extend(bytes.iter().skip(bytes.len().saturating_sub(OUTPUT_BYTES_MAX)));
-        self.bytes.drain(..self.bytes.len().saturating_sub(OUTPUT_BYTES_MAX));
+        self.bytes.extend(bytes.iter().skip(bytes.len().saturating_sub(SCRIPT_OUTPUT_BYTES_MAX)));
+        self.bytes.drain(..self.bytes.len().saturating_sub(SCRIPT_OUTPUT_BYTES_MAX));
     }
 }
 
@@ -360,11 +356,11 @@ mod tests {
         let mut tail = Tail::default();
         tail.push(b"abc");
         assert_eq!((tail.total, tail.bytes.len()), (3, 3));
-        tail.push(&[b'x'; OUTPUT_BYTES_MAX]);
+        tail.push(&[b'x'; SCRIPT_OUTPUT_BYTES_MAX]);
         tail.push(b"end");
-        assert_eq!(tail.total, OUTPUT_BYTES_MAX as u64 + 6);
+        assert_eq!(tail.total, SCRIPT_OUTPUT_BYTES_MAX as u64 + 6);
         let bytes: Vec<u8> = tail.bytes.into();
-        assert!(bytes.len() == OUTPUT_BYTES_MAX && bytes.starts_with(b"x") && bytes.ends_with(b"xend"));
+        assert!(bytes.len() == SCRIPT_OUTPUT_BYTES_MAX && bytes.starts_with(b"x") && bytes.ends_with(b"xend"));
     }
 
     #[test]

@@ -12,11 +12,10 @@ use villein_core::Time;
 use villein_core::io::{StreamError, StreamId};
 use villein_core::limits;
 
+use crate::limits::ACCEPTED_PER_TURN;
 use crate::tokens;
 use crate::udp::canonical;
 
-/// Connections taken from the listener in one turn.
-const ACCEPTED_PER_TURN: usize = 32;
 /// How long the listener rests when the process has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_secs(1);
 

@@ -22,6 +22,7 @@ use self::aggregate::Aggregate;
 use self::sinks::Sinks;
 use crate::agent::Agent;
 use crate::clock::Clock;
+use crate::limits::{METRIC_INTERVALS_MAX, METRIC_NAMES_MAX, METRIC_PENDING_BYTES_MAX};
 use crate::local_time::Zone;
 use crate::network::Arrival;
 
@@ -38,14 +39,8 @@ pub struct TelemetryOptions {
 const PREFIX: &str = "serf-agent";
 /// Length of an interval.
 const INTERVAL_SECS: i64 = 10;
-/// Finished intervals that are kept.
-const INTERVALS_MAX: usize = 6;
-/// Names in one interval. Names of events are part of them, and anybody can invent those.
-const NAMES_MAX: usize = 1_024;
 /// How often values are handed to the sinks.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
-/// Bytes that wait for that; what comes on top is not sent.
-const PENDING_BYTES_MAX: usize = 256 << 10;
 
 /// Everything that is counted and measured.
 pub(crate) struct Telemetry {
@@ -112,7 +107,7 @@ impl Telemetry {
         let name = if self.sinks.is_some() { clean(format!("{}.{name}", self.host).into()) } else { name };
         self.line(&name, value, "g");
         let gauges = &mut self.interval(now).gauges;
-        if gauges.len() < NAMES_MAX || gauges.contains_key(&name) {
+        if gauges.len() < METRIC_NAMES_MAX || gauges.contains_key(&name) {
             gauges.insert(name, value);
         }
     }
@@ -146,14 +141,14 @@ impl Telemetry {
         let left = i128::from(start + INTERVAL_SECS) * 1_000_000_000 - nanos;
         self.interval_ends = now + Duration::from_nanos(u64::try_from(left).unwrap_or_default());
         self.intervals.push_back(Interval::new(start));
-        while self.intervals.len() > INTERVALS_MAX + 1 {
+        while self.intervals.len() > METRIC_INTERVALS_MAX + 1 {
             self.intervals.pop_front();
         }
     }
 
     fn line(&mut self, name: &str, value: f64, kind: &str) {
         if let Some(sinks) = &mut self.sinks
-            && sinks.pending.len() < PENDING_BYTES_MAX
+            && sinks.pending.len() < METRIC_PENDING_BYTES_MAX
         {
             // A string takes everything.
             let _ = writeln!(sinks.pending, "{PREFIX}.{name}:{value:.6}|{kind}");
@@ -229,7 +224,7 @@ impl Telemetry {
     pub(crate) fn dump(&mut self, now: Time) -> String {
         let current = self.interval(now).start;
         let mut text = String::new();
-        let oldest = current - INTERVAL_SECS * i64::try_from(INTERVALS_MAX).unwrap_or(i64::MAX);
+        let oldest = current - INTERVAL_SECS * i64::try_from(METRIC_INTERVALS_MAX).unwrap_or(i64::MAX);
         for interval in self.intervals.iter().filter(|interval| (oldest..current).contains(&interval.start)) {
             interval.dump(&mut text, self.origin);
         }
@@ -268,7 +263,7 @@ impl Interval {
 }
 
 fn add(map: &mut BTreeMap<Cow<'static, str>, Aggregate>, name: Cow<'static, str>, now: Time, value: f64) {
-    if map.len() < NAMES_MAX || map.contains_key(&name) {
+    if map.len() < METRIC_NAMES_MAX || map.contains_key(&name) {
         map.entry(name).or_insert(Aggregate::NONE).add(now, value);
     }
 }
@@ -416,12 +411,12 @@ mod tests {
     fn names_are_bounded() {
         let mut telemetry = telemetry();
         let now = at(&mut telemetry, 1);
-        for n in 0..=NAMES_MAX {
+        for n in 0..=METRIC_NAMES_MAX {
             telemetry.count(now, format!("serf.events.{n}"), 1);
         }
         telemetry.count(now, "serf.events.0", 1);
         let counters = &telemetry.interval(now).counters;
-        assert_eq!(counters.len(), NAMES_MAX);
+        assert_eq!(counters.len(), METRIC_NAMES_MAX);
         assert!(counters["serf.events.0"].shown(0).contains("Sum: 2.000"));
     }
 

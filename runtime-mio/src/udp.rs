@@ -8,10 +8,9 @@ use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use villein_core::Activity;
 
+use crate::limits::DATAGRAMS_QUEUED_MAX;
 use crate::perform::Answer;
 
-/// Datagrams that wait for the socket; what comes on top is dropped, as a full network would drop it.
-const QUEUED_MAX: usize = 1_024;
 /// Errors in a row after which the socket is left alone until it is ready again.
 const ERRORS_MAX: usize = 4;
 
@@ -76,7 +75,7 @@ impl Udp {
             }
         }
         let Some(waiting) = self.waiting.get_mut(activity.index()) else { return Sent::Failed };
-        if self.queue.len() == QUEUED_MAX {
+        if self.queue.len() == DATAGRAMS_QUEUED_MAX {
             self.dropped += 1;
             return Sent::Behind;
         }
@@ -215,10 +214,10 @@ mod tests {
         let mut udp = Udp::new(socket("127.0.82.6:0"), poll.registry(), TOKEN).expect("registers");
         let to: SocketAddr = "127.0.82.7:9".parse().expect("an address");
         udp.queue.push_back((Activity::Gossip, to, Box::default()));
-        for _ in 0..QUEUED_MAX {
+        for _ in 0..DATAGRAMS_QUEUED_MAX {
             udp.send(poll.registry(), Activity::Probe, to, Box::default());
         }
-        assert_eq!((udp.queue.len(), udp.take_dropped(), udp.take_dropped()), (QUEUED_MAX, 1, 0));
+        assert_eq!((udp.queue.len(), udp.take_dropped(), udp.take_dropped()), (DATAGRAMS_QUEUED_MAX, 1, 0));
     }
 
     #[test]

@@ -10,13 +10,12 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::MdnsOptions;
+use crate::limits::MDNS_LINKS_MAX;
 
 /// Where multicast DNS is spoken (RFC 6762, 3).
 const PORT: u16 = 5353;
 const GROUP_V4: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
-/// Links that are used; a host with more has hundreds of virtual ones.
-const LINKS_MAX: usize = 32;
 
 /// An interface, in one IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,7 +43,7 @@ pub(crate) fn links(options: &MdnsOptions, interfaces: &[Interface]) -> Vec<Link
         IpAddr::V6(_) => found.index.map(Link::V6),
     };
     let used = all.iter().filter(|found| !outside || !found.is_loopback()).filter(first);
-    used.filter_map(link).take(LINKS_MAX).collect()
+    used.filter_map(link).take(MDNS_LINKS_MAX).collect()
 }
 
 /// The open sockets. They follow the host's links: see [`Sockets::follow`].

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::limits::MDNS_ENTRIES_MAX;
+
 /// Longest label.
 const LABEL_BYTES_MAX: usize = 63;
 /// Longest name, its length bytes included.
 const NAME_BYTES_MAX: usize = 255;
-/// Questions and records that are read of one message; an answer has four records.
-const ENTRIES_MAX: usize = 64;
 /// Seconds that an answer holds.
 const TTL: u32 = 120;
 const CLASS_IN: u16 = 1;
@@ -171,7 +171,7 @@ impl Message {
         let [id, flags, questions, answers, authorities, additional] = [(); 6].map(|()| reader.word());
         let mut message = Self { id: id?, is_response: flags? & RESPONSE != 0, questions: vec![], records: vec![] };
         let (questions, records) = (questions?, [answers?, authorities?, additional?].map(usize::from).iter().sum());
-        if usize::from(questions) > ENTRIES_MAX {
+        if usize::from(questions) > MDNS_ENTRIES_MAX {
             return None;
         }
         for _ in 0..questions {
@@ -180,7 +180,7 @@ impl Message {
                 message.questions.push(question);
             }
         }
-        for _ in 0..ENTRIES_MAX.min(records) {
+        for _ in 0..MDNS_ENTRIES_MAX.min(records) {
             message.records.extend(reader.record()?);
         }
         Some(message)
@@ -363,7 +363,7 @@ mod tests {
                 let mut bytes = good.clone();
                 bytes[at] = byte;
                 if let Some(message) = Message::parse(&bytes) {
-                    assert!(message.records.len() + message.questions.len() <= 2 * ENTRIES_MAX);
+                    assert!(message.records.len() + message.questions.len() <= 2 * MDNS_ENTRIES_MAX);
                 }
             }
         }

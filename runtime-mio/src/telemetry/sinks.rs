@@ -10,11 +10,8 @@ use std::time::Duration;
 
 use super::TelemetryOptions;
 use crate::address;
+use crate::limits::{METRIC_BATCHES_MAX, METRIC_PACKET_BYTES_MAX};
 
-/// Batches that wait for a thread; what comes on top is lost, as upstream loses it.
-const BATCHES_MAX: usize = 16;
-/// Bytes of a packet; lines are not split.
-const PACKET_BYTES_MAX: usize = 1_400;
 /// How long a server may take to accept a connection, or to read.
 const PATIENCE: Duration = Duration::from_secs(10);
 const STACK_BYTES: usize = 256 << 10;
@@ -34,7 +31,7 @@ impl Sinks {
             ("statsite", &options.statsite, statsite as fn(&str, &Receiver<Arc<str>>)),
             ("statsd", &options.statsd, statsd),
         ] {
-            let (sender, batches) = sync_channel::<Arc<str>>(BATCHES_MAX);
+            let (sender, batches) = sync_channel::<Arc<str>>(METRIC_BATCHES_MAX);
             let server = addr.clone();
             let builder = thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES);
             if !addr.is_empty() && builder.spawn(move || run(&server, &batches)).is_ok() {
@@ -94,9 +91,9 @@ fn packets(batch: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         let end = match rest.len() {
             0 => return None,
-            len if len <= PACKET_BYTES_MAX => len,
+            len if len <= METRIC_PACKET_BYTES_MAX => len,
             _ => {
-                let whole = rest.as_bytes()[..PACKET_BYTES_MAX].iter().rposition(|byte| *byte == b'\n');
+                let whole = rest.as_bytes()[..METRIC_PACKET_BYTES_MAX].iter().rposition(|byte| *byte == b'\n');
                 // A line that is longer than a packet goes alone.
                 let end = whole.or_else(|| rest.find('\n'));
                 end.map_or(rest.len(), |end| end + 1)
@@ -146,10 +143,12 @@ mod tests {
     fn packets_hold_whole_lines() {
         let lines: String = (0..100).map(|n| format!("serf-agent.some.longer.name.{n}:1.000000|c\n")).collect();
         let all: Vec<&str> = packets(&lines).collect();
-        assert!(all.len() > 1 && all.iter().all(|packet| packet.len() <= PACKET_BYTES_MAX && packet.ends_with('\n')));
+        assert!(
+            all.len() > 1 && all.iter().all(|packet| packet.len() <= METRIC_PACKET_BYTES_MAX && packet.ends_with('\n'))
+        );
         assert_eq!(all.concat(), lines);
-        let long = format!("{}\nx\n", "y".repeat(2 * PACKET_BYTES_MAX));
-        assert_eq!(packets(&long).map(str::len).collect::<Vec<_>>(), [2 * PACKET_BYTES_MAX + 1, 2]);
+        let long = format!("{}\nx\n", "y".repeat(2 * METRIC_PACKET_BYTES_MAX));
+        assert_eq!(packets(&long).map(str::len).collect::<Vec<_>>(), [2 * METRIC_PACKET_BYTES_MAX + 1, 2]);
         assert_eq!(packets("").count(), 0);
     }
 
@@ -189,7 +188,7 @@ mod tests {
     fn a_server_that_is_not_there_stops_nobody() {
         let options = TelemetryOptions { statsd: "nosuch".to_owned(), statsite: "127.43.2.3:1".to_owned() };
         let mut sinks = Sinks::start(&options).expect("starts");
-        for _ in 0..10 * BATCHES_MAX {
+        for _ in 0..10 * METRIC_BATCHES_MAX {
             flush(&mut sinks, "x\n");
         }
         assert_eq!(sinks.pending, "");

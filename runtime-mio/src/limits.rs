@@ -1,0 +1,97 @@
+//! Every bound of this driver on what peers, clients and scripts can make it hold or do at a time, in one table. Those of
+//! the protocol are in `villein_core::limits`, those of an RPC session in `villein_core::rpc`.
+//!
+//! Overflow is counted or logged, never silent.
+
+use std::time::Duration;
+
+use villein_core::limits::PERSISTS_MAX;
+
+// The loop.
+
+/// Inputs from the network in one turn (ARCHITECTURE.md: the contract, 2).
+pub(crate) const INPUTS_PER_TURN: usize = 64;
+/// Readiness events taken from the system in one turn.
+pub(crate) const EVENTS_PER_TURN: usize = 64;
+/// Messages from other threads that wait.
+pub(crate) const CONTROLS_MAX: usize = 16;
+
+// Gossip.
+
+/// Datagrams that wait for the socket; what comes on top is dropped, as a full network would drop it.
+pub(crate) const DATAGRAMS_QUEUED_MAX: usize = 1_024;
+/// Connections taken from a listener in one turn.
+pub(crate) const ACCEPTED_PER_TURN: usize = 32;
+/// Names that wait to be looked up at one time.
+pub(crate) const NAMES_WAITING_MAX: usize = 64;
+
+// RPC clients.
+
+/// Clients at one time; upstream has no bound (rpc.md 1).
+pub(crate) const CLIENTS_MAX: usize = 1_024;
+/// How long a client may take to say who it is. Later it may be silent for as long as it likes, as with upstream.
+pub(crate) const CLIENT_GREETING_MAX: Duration = Duration::from_secs(10);
+/// How long a client may take nothing of what it is owed: a pager at a terminal waits for minutes, a dead host for ever.
+pub(crate) const CLIENT_STALL_MAX: Duration = Duration::from_secs(300);
+/// How long a client that is being closed may take to read what it is still owed.
+pub(crate) const CLIENT_CLOSE_MAX: Duration = Duration::from_secs(10);
+/// How long clients may take to read their last records when the agent ends.
+pub(crate) const CLIENT_GOODBYE_MAX: Duration = Duration::from_millis(500);
+/// Requests of one client in one turn.
+pub(crate) const CLIENT_ACTIONS_PER_TURN: usize = 32;
+
+// Event handlers.
+
+/// Events that a configuration may have handled at the same time: each is a process, a thread and two pipes.
+pub const HANDLER_CONCURRENCY_MAX: usize = 64;
+/// Events that wait for their scripts; upstream has room for as many (cli.md 4.4).
+pub(crate) const EVENTS_WAITING_MAX: usize = 1_024;
+/// Bytes of the events that wait.
+pub(crate) const EVENTS_WAITING_BYTES_MAX: usize = 16 << 20;
+/// Bytes at the end of what a script says that are kept (cli.md 4.4).
+pub(crate) const SCRIPT_OUTPUT_BYTES_MAX: usize = 8_192;
+/// Reads from scripts in one turn, but at least one from each: one that never stops talking is not to hold up the rest.
+pub(crate) const SCRIPT_READS_PER_TURN: usize = 16;
+/// Outputs that background processes of ended scripts hold; beyond it the oldest is closed.
+pub(crate) const OUTPUTS_LEFT_OPEN_MAX: usize = 64;
+
+// Files and the log.
+
+/// Records that wait for the disk.
+pub(crate) const RECORDS_WAITING_MAX: usize = 2 * PERSISTS_MAX;
+/// Bytes of records for the end of the snapshot that are written at once, but for the last of them.
+pub(crate) const APPENDED_BYTES_MAX: usize = 1 << 20;
+/// Lines of the log that are kept (rpc.md 6, monitor).
+pub(crate) const LOG_LINES_MAX: usize = 512;
+/// Bytes of the log that are kept; a line is at most a few hundred bytes, but join errors list many addresses.
+pub(crate) const LOG_BYTES_MAX: usize = 512 << 10;
+/// Bytes of the log that are held back until the start-up is over.
+pub(crate) const LOG_GATED_BYTES_MAX: usize = 256 << 10;
+
+// Measurements.
+
+/// Names in one interval. Names of events are part of them, and anybody can invent those.
+pub(crate) const METRIC_NAMES_MAX: usize = 1_024;
+/// Finished intervals that are kept.
+pub(crate) const METRIC_INTERVALS_MAX: usize = 6;
+/// Bytes that wait to be handed to the sinks, but for the last line; what comes on top is not sent.
+pub(crate) const METRIC_PENDING_BYTES_MAX: usize = 256 << 10;
+/// Batches that wait for a sink's thread; what comes on top is lost, as upstream loses it.
+pub(crate) const METRIC_BATCHES_MAX: usize = 16;
+/// Bytes of a packet for statsd; a line that is longer goes alone.
+pub(crate) const METRIC_PACKET_BYTES_MAX: usize = 1_400;
+
+// Multicast DNS.
+
+/// Addresses that are remembered, and so agents that can be found.
+pub(crate) const MDNS_HOSTS_MAX: usize = 4_096;
+/// What the thread has found and the loop has not yet taken.
+pub(crate) const MDNS_WAITING_MAX: usize = 16;
+/// Messages of one socket in one turn.
+pub(crate) const MDNS_MESSAGES_PER_TURN: usize = 64;
+/// Largest message that is read (RFC 6762, 17).
+pub(crate) const MDNS_MESSAGE_BYTES_MAX: usize = 9_000;
+/// Questions that one message may have, and records that are read of one; an answer has four records.
+pub(crate) const MDNS_ENTRIES_MAX: usize = 64;
+/// Links that are used; a host with more has hundreds of virtual ones.
+pub(crate) const MDNS_LINKS_MAX: usize = 32;
