@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use villein_core::limits::PERSISTS_MAX;
+use villein_core::limits::{PERSISTS_MAX, STREAMS_BYTES_MAX};
 
 // The loop.
 
@@ -22,6 +22,10 @@ pub(crate) const CONTROLS_MAX: usize = 16;
 pub(crate) const DATAGRAMS_QUEUED_MAX: usize = 1_024;
 /// Connections taken from a listener in one turn.
 pub(crate) const ACCEPTED_PER_TURN: usize = 32;
+/// Bytes that wait for the peers of all streams; one stream has the core's bound.
+pub(crate) const STREAMS_QUEUED_BYTES_MAX: usize = STREAMS_BYTES_MAX;
+/// Streams that the core is done with and whose peers have not taken everything.
+pub(crate) const STREAMS_FINISHING_MAX: usize = 128;
 /// Names that wait to be looked up at one time.
 pub(crate) const NAMES_WAITING_MAX: usize = 64;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::time::Duration;
 
 use mio::event::Source;
@@ -12,7 +12,7 @@ use villein_core::Time;
 use villein_core::io::{StreamError, StreamId};
 use villein_core::limits;
 
-use crate::limits::ACCEPTED_PER_TURN;
+use crate::limits::{ACCEPTED_PER_TURN, STREAMS_FINISHING_MAX, STREAMS_QUEUED_BYTES_MAX};
 use crate::tokens;
 use crate::udp::canonical;
 
@@ -106,11 +106,14 @@ pub(crate) struct Streams {
     /// Ids whose sockets may have something to read.
     ready: VecDeque<StreamId>,
     accepted: u64,
+    /// Streams that were given up because too much waited for their peers.
+    shed: u64,
 }
 
 #[derive(Debug)]
 struct Stream {
     socket: TcpStream,
+    peer: IpAddr,
     connecting: bool,
     frames: VecDeque<Box<[u8]>>,
     /// Bytes of the first frame that are written.
@@ -137,11 +140,16 @@ pub(crate) enum Read {
 
 impl Streams {
     /// Takes an accepted socket; its id is odd.
-    pub(crate) fn accepted(&mut self, mut socket: TcpStream, registry: &Registry) -> io::Result<StreamId> {
+    pub(crate) fn accepted(
+        &mut self,
+        mut socket: TcpStream,
+        from: SocketAddr,
+        registry: &Registry,
+    ) -> io::Result<StreamId> {
         let id = StreamId(self.accepted * 2 + 1);
         registry.register(&mut socket, tokens::Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)?;
         self.accepted += 1;
-        self.open.insert(id, Stream::new(socket, false));
+        self.open.insert(id, Stream::new(socket, from.ip(), false));
         Ok(id)
     }
 
@@ -151,7 +159,7 @@ impl Streams {
         registry
             .register(&mut socket, tokens::Source::Stream(id).token(), Interest::READABLE | Interest::WRITABLE)
             .map_err(|error| stream_error(&error))?;
-        self.open.insert(id, Stream::new(socket, true));
+        self.open.insert(id, Stream::new(socket, to.ip(), true));
         Ok(())
     }
 
@@ -159,15 +167,56 @@ impl Streams {
     pub(crate) fn write(&mut self, id: StreamId, frame: Box<[u8]>) -> Result<(), StreamError> {
         let Some(stream) = self.open.get_mut(&id) else { return Ok(()) };
         if stream.queued + frame.len() > limits::STREAM_BYTES_MAX {
-            self.open.remove(&id);
-            return Err(StreamError::Other(rustix::io::Errno::NOBUFS.raw_os_error()));
+            return Err(self.refuse(id));
         }
         stream.queued += frame.len();
         stream.frames.push_back(frame);
-        stream.flush().map_err(|error| {
+        if let Err(error) = stream.flush() {
             self.open.remove(&id);
-            stream_error(&error)
-        })
+            return Err(stream_error(&error));
+        }
+        self.shed();
+        if self.queued() > STREAMS_QUEUED_BYTES_MAX {
+            return Err(self.refuse(id));
+        }
+        Ok(())
+    }
+
+    /// There is no room for what is to be written.
+    fn refuse(&mut self, id: StreamId) -> StreamError {
+        self.open.remove(&id);
+        StreamError::Other(rustix::io::Errno::NOBUFS.raw_os_error())
+    }
+
+    /// Bytes that wait for the peers.
+    fn queued(&self) -> usize {
+        self.open.values().map(|stream| stream.queued).sum()
+    }
+
+    /// While too much waits, the newest finishing stream of the address that holds most of it goes: the core is done with
+    /// it, and who does not read must not cost those their answers who do.
+    fn shed(&mut self) {
+        let finishing = |streams: &Self| streams.open.values().filter(|stream| stream.finish_by.is_some()).count();
+        while (self.queued() > STREAMS_QUEUED_BYTES_MAX || finishing(self) > STREAMS_FINISHING_MAX)
+            && let Some(newest) = self.greediest()
+        {
+            self.open.remove(&newest);
+            self.shed += 1;
+        }
+    }
+
+    fn greediest(&self) -> Option<StreamId> {
+        let mut holders = BTreeMap::<IpAddr, (usize, StreamId)>::new();
+        for (id, stream) in self.open.iter().filter(|(_, stream)| stream.finish_by.is_some()) {
+            let holder = holders.entry(stream.peer).or_insert((0, *id));
+            *holder = (holder.0 + stream.queued, *id);
+        }
+        holders.into_values().max().map(|(_, newest)| newest)
+    }
+
+    /// How many streams were given up since the last call because too much waited for their peers.
+    pub(crate) const fn take_shed(&mut self) -> u64 {
+        std::mem::replace(&mut self.shed, 0)
     }
 
     /// Closes a stream once its frames are written, or at `by`.
@@ -175,6 +224,7 @@ impl Streams {
         if let Some(stream) = self.open.get_mut(&id) {
             stream.finish_by = Some(by);
             self.close_if_done(id);
+            self.shed();
         }
     }
 
@@ -269,9 +319,10 @@ impl Streams {
 }
 
 impl Stream {
-    const fn new(socket: TcpStream, connecting: bool) -> Self {
+    const fn new(socket: TcpStream, peer: IpAddr, connecting: bool) -> Self {
         Self {
             socket,
+            peer,
             connecting,
             frames: VecDeque::new(),
             written: 0,
@@ -458,19 +509,104 @@ mod tests {
         drop(peer);
     }
 
+    /// Streams to these hosts that never stand, so that nothing that is written leaves; their ids count up from 2.
+    struct Waiting {
+        streams: Streams,
+        poll: Poll,
+        listeners: Vec<std::net::TcpListener>,
+        next: u64,
+    }
+
+    impl Waiting {
+        fn new<const N: usize>(hosts: [&str; N]) -> Self {
+            let bind = |host| std::net::TcpListener::bind(format!("{host}:0")).expect("binds");
+            let listeners = hosts.map(bind).into();
+            Self { streams: Streams::default(), poll: Poll::new().expect("a poll"), listeners, next: 0 }
+        }
+
+        fn connect(&mut self, host: usize) -> StreamId {
+            self.next += 2;
+            let to = self.listeners[host].local_addr().expect("is bound");
+            self.streams.connect(StreamId(self.next), to, self.poll.registry()).expect("begins");
+            StreamId(self.next)
+        }
+
+        /// A stream that the core is done with.
+        fn finishing(&mut self, host: usize, bytes: usize) -> StreamId {
+            let id = self.connect(host);
+            self.write(id, bytes).expect("is queued");
+            self.streams.finish(id, FAR);
+            id
+        }
+
+        fn write(&mut self, id: StreamId, bytes: usize) -> Result<(), StreamError> {
+            self.streams.write(id, vec![0; bytes].into())
+        }
+
+        fn is_open(&self, id: StreamId) -> bool {
+            self.streams.open.contains_key(&id)
+        }
+    }
+
+    const NO_ROOM: Result<(), StreamError> = Err(StreamError::Other(rustix::io::Errno::NOBUFS.raw_os_error()));
+
     #[test]
     fn what_waits_for_a_slow_peer_is_bounded() {
-        let Pair { mut streams, peer, id, .. } = pair();
-        let mut result = Ok(());
-        for _ in 0..8 {
-            result = streams.write(id, vec![7; limits::STREAM_BYTES_MAX / 4].into());
-            if result.is_err() {
-                break;
-            }
+        let mut waiting = Waiting::new(["127.0.83.4"]);
+        let id = waiting.connect(0);
+        assert_eq!(waiting.write(id, limits::STREAM_BYTES_MAX), Ok(()));
+        assert_eq!(waiting.write(id, 1), NO_ROOM);
+        assert!(!waiting.is_open(id));
+    }
+
+    #[test]
+    fn what_waits_for_all_peers_is_bounded_and_the_greediest_loses_first() {
+        let mut waiting = Waiting::new(["127.0.83.5", "127.0.83.6"]);
+        let part = STREAMS_QUEUED_BYTES_MAX / 4;
+        let [older, newer] = [(); 2].map(|()| waiting.finishing(0, part));
+        let modest = waiting.finishing(1, part);
+        let active = waiting.connect(1);
+        assert_eq!((waiting.write(active, part), waiting.streams.take_shed()), (Ok(()), 0), "the limit is reached");
+        assert_eq!((waiting.write(active, 1), waiting.streams.take_shed()), (Ok(()), 1));
+        assert_eq!([older, newer, modest, active].map(|id| waiting.is_open(id)), [true, false, true, true]);
+        // What the core is not done with is refused when nothing else is left to give up.
+        let others = [(); 3].map(|()| waiting.connect(0));
+        for id in others {
+            assert_eq!(waiting.write(id, part - 1), Ok(()));
         }
-        assert_eq!(result, Err(StreamError::Other(rustix::io::Errno::NOBUFS.raw_os_error())));
-        assert!(streams.open.is_empty());
-        drop(peer);
+        assert_eq!([older, modest].map(|id| waiting.is_open(id)), [false, false]);
+        assert_eq!((waiting.streams.queued(), waiting.write(others[0], 2)), (STREAMS_QUEUED_BYTES_MAX - 2, Ok(())));
+        assert_eq!(waiting.write(others[1], 1), NO_ROOM);
+        assert!(waiting.is_open(active) && waiting.is_open(others[0]) && !waiting.is_open(others[1]));
+    }
+
+    #[test]
+    fn streams_that_finish_are_bounded() {
+        let mut waiting = Waiting::new(["127.0.83.7", "127.0.83.8"]);
+        let modest = waiting.finishing(1, 1);
+        let greedy: Vec<_> = (1..STREAMS_FINISHING_MAX).map(|_| waiting.finishing(0, 1)).collect();
+        assert_eq!((waiting.streams.open.len(), waiting.streams.take_shed()), (STREAMS_FINISHING_MAX, 0));
+        let beyond = waiting.finishing(0, 1);
+        assert_eq!((waiting.streams.open.len(), waiting.streams.take_shed()), (STREAMS_FINISHING_MAX, 1));
+        assert!(!waiting.is_open(beyond) && waiting.is_open(modest) && greedy.iter().all(|id| waiting.is_open(*id)));
+    }
+
+    #[test]
+    fn so_many_connections_are_taken_in_one_turn() {
+        let socket = std::net::TcpListener::bind("127.0.83.9:0").expect("binds");
+        socket.set_nonblocking(true).expect("does not block");
+        let addr = socket.local_addr().expect("is bound");
+        let poll = Poll::new().expect("a poll");
+        let mut listener = Listener::new(TcpListener::from_std(socket), poll.registry(), Token(0)).expect("registers");
+        let _peers: Vec<_> =
+            (0..=ACCEPTED_PER_TURN).map(|_| std::net::TcpStream::connect(addr).expect("connects")).collect();
+        listener.set_ready();
+        let taken = [(); 3].map(|()| {
+            let mut taken = 0;
+            listener.accept(Time::ZERO, |accept| taken += usize::from(matches!(accept, Accept::Taken(..))));
+            taken
+        });
+        assert_eq!(taken, [ACCEPTED_PER_TURN, 1, 0]);
     }
 
     #[test]
@@ -490,7 +626,9 @@ mod tests {
             listener.set_ready();
             assert_eq!(listener.deadline(Time::ZERO), Some(Time::ZERO));
             listener.accept(Time::ZERO, |accept| match accept {
-                Accept::Taken(socket, _) => ids.push(streams.accepted(socket, poll.registry()).expect("registers")),
+                Accept::Taken(socket, from) => {
+                    ids.push(streams.accepted(socket, from, poll.registry()).expect("registers"))
+                }
                 Accept::Failed(error) => panic!("{error}"),
             });
         }
