@@ -35,6 +35,8 @@ pub(crate) const NAMES_WAITING_MAX: usize = 64;
 pub(crate) const CLIENTS_MAX: usize = 1_024;
 /// How long a client may take to say who it is. Later it may be silent for as long as it likes, as with upstream.
 pub(crate) const CLIENT_GREETING_MAX: Duration = Duration::from_secs(10);
+/// Bytes that a client may send before it has said who it is; a handshake and a token have less than a hundred.
+pub(crate) const CLIENT_GREETING_BYTES_MAX: usize = 16 << 10;
 /// How long a client may take nothing of what it is owed: a pager at a terminal waits for minutes, a dead host for ever.
 pub(crate) const CLIENT_STALL_MAX: Duration = Duration::from_secs(300);
 /// How long a client that is being closed may take to read what it is still owed.
@@ -67,7 +69,10 @@ pub(crate) const RECORDS_WAITING_MAX: usize = 2 * PERSISTS_MAX;
 pub(crate) const APPENDED_BYTES_MAX: usize = 1 << 20;
 /// Lines of the log that are kept (rpc.md 6, monitor).
 pub(crate) const LOG_LINES_MAX: usize = 512;
-/// Bytes of the log that are kept; a line is at most a few hundred bytes, but join errors list many addresses.
+/// Bytes of one line of the log; a line is at most a few hundred bytes, but some list many addresses or hold what a client
+/// or a script has said.
+pub(crate) const LOG_LINE_BYTES_MAX: usize = 32 << 10;
+/// Bytes of the log that are kept.
 pub(crate) const LOG_BYTES_MAX: usize = 512 << 10;
 /// Bytes of the log that are held back until the start-up is over.
 pub(crate) const LOG_GATED_BYTES_MAX: usize = 256 << 10;
@@ -76,6 +81,8 @@ pub(crate) const LOG_GATED_BYTES_MAX: usize = 256 << 10;
 
 /// Names in one interval. Names of events are part of them, and anybody can invent those.
 pub(crate) const METRIC_NAMES_MAX: usize = 1_024;
+/// Bytes of one name; of longer ones the rest is left out.
+pub(crate) const METRIC_NAME_BYTES_MAX: usize = 256;
 /// Finished intervals that are kept.
 pub(crate) const METRIC_INTERVALS_MAX: usize = 6;
 /// Bytes that wait to be handed to the sinks, but for the last line; what comes on top is not sent.

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use villein_core::log::Level;
 
 use crate::clock::Clock;
-use crate::limits::{LOG_BYTES_MAX, LOG_GATED_BYTES_MAX, LOG_LINES_MAX};
+use crate::limits::{LOG_BYTES_MAX, LOG_GATED_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::local_time::Zone;
 use crate::syslog::Syslog;
 
@@ -93,6 +93,7 @@ impl Journal {
         let mut line = std::mem::take(&mut self.room);
         line.extend([INDENT, &self.second.1]);
         let _ = write!(line, " [{level}] {text}"); // Room for text cannot fail.
+        cut(&mut line, INDENT.len() + LOG_LINE_BYTES_MAX);
         // As in Go: a line break of its own is enough, and one is taken off for `serf monitor`.
         if line.ends_with('\n') {
             line.pop();
@@ -171,6 +172,16 @@ impl Journal {
     }
 }
 
+/// Leaves out what is beyond so many bytes, and says how much that is.
+fn cut(line: &mut String, bytes: usize) {
+    if line.len() > bytes {
+        let left = line.floor_char_boundary(bytes);
+        let out = line.len() - left;
+        line.truncate(left);
+        let _ = write!(line, "... ({out} more bytes)"); // Room for text cannot fail.
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,16 +231,56 @@ mod tests {
         assert_eq!(journal.since(0).count(), LOG_LINES_MAX);
         assert!(journal.since(journal.next() - 1).all(|line| line.text.ends_with(" 512")));
         assert_eq!(journal.since(u64::MAX).count(), 0);
-        journal.log(Level::Info, format_args!("{}", "x".repeat(LOG_BYTES_MAX)));
-        assert_eq!(journal.since(0).count(), 1);
+    }
+
+    /// What stands before the text of a line at INFO.
+    const STAMP_BYTES: usize = "2026/11/23 06:07:53 [INFO] ".len();
+
+    fn line_of(bytes: usize) -> String {
+        "x".repeat(bytes - STAMP_BYTES)
+    }
+
+    #[test]
+    fn the_ring_holds_a_bounded_number_of_bytes() {
+        let (mut journal, _) = journal(Level::Err);
+        let part = LOG_BYTES_MAX / LOG_LINE_BYTES_MAX;
+        for _ in 0..part {
+            journal.log(Level::Info, format_args!("{}", line_of(LOG_LINE_BYTES_MAX)));
+        }
+        assert_eq!((journal.bytes, journal.since(0).count()), (LOG_BYTES_MAX, part), "the limit is reached");
+        journal.log(Level::Info, format_args!("x"));
+        assert_eq!(journal.since(0).count(), part);
+        assert_eq!(journal.bytes, LOG_BYTES_MAX - LOG_LINE_BYTES_MAX + STAMP_BYTES + 1);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_that_is_said() {
+        let (mut journal, text) = journal(Level::Info);
+        journal.open_gate();
+        journal.log(Level::Info, format_args!("{}", line_of(LOG_LINE_BYTES_MAX)));
+        journal.log(Level::Info, format_args!("{}", line_of(LOG_LINE_BYTES_MAX + 1)));
+        // Not in the middle of a character.
+        journal.log(Level::Info, format_args!("{}\u{e4}xyz", line_of(LOG_LINE_BYTES_MAX - 1)));
+        let lines: Vec<_> = journal.since(0).map(|line| line.text.clone()).collect();
+        assert_eq!(lines[0].len(), LOG_LINE_BYTES_MAX);
+        assert_eq!(lines[1], format!("{}... (1 more bytes)", lines[0]));
+        assert!(lines[2].ends_with("x... (5 more bytes)"), "{}", &lines[2][LOG_LINE_BYTES_MAX - 4..]);
+        let text = text();
+        let shown: Vec<_> = text.lines().map(str::trim_start).collect();
+        assert!(shown == lines, "what is put out is cut like what is kept");
     }
 
     #[test]
     fn what_the_gate_holds_is_bounded_and_the_rest_is_counted() {
         let (mut journal, text) = journal(Level::Info);
-        let long = "x".repeat(LOG_GATED_BYTES_MAX / 2);
-        for _ in 0..3 {
-            journal.log(Level::Info, format_args!("{long}"));
+        // With its indent and its line break.
+        let part = line_of(LOG_GATED_BYTES_MAX / 16 - INDENT.len() - 1);
+        for _ in 0..16 {
+            journal.log(Level::Info, format_args!("{part}"));
+        }
+        assert_eq!(journal.gate.as_ref().map(|gate| (gate.text.len(), gate.dropped)), Some((LOG_GATED_BYTES_MAX, 0)));
+        for _ in 0..2 {
+            journal.log(Level::Info, format_args!("x"));
         }
         journal.open_gate();
         assert!(text().ends_with("[WARN] agent: 2 log lines of the start were dropped\n"));

@@ -89,6 +89,7 @@ impl Agent {
                 Input::End => client.session.end_of_input(),
                 Input::Nothing => {}
                 Input::Gone => self.rpc.forget(id),
+                Input::TooMuch => self.rpc.turn_away(id, &mut self.journal),
             }
         }
         self.buffer = buffer;

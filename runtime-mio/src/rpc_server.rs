@@ -11,7 +11,7 @@ use villein_core::limits;
 use villein_core::log::Level;
 use villein_core::rpc::{QueryRecord, Session, StreamEvent};
 
-use crate::limits::{CLIENT_CLOSE_MAX, CLIENT_GREETING_MAX, CLIENT_STALL_MAX, CLIENTS_MAX};
+use crate::limits::{CLIENT_CLOSE_MAX, CLIENT_GREETING_BYTES_MAX, CLIENT_GREETING_MAX, CLIENT_STALL_MAX, CLIENTS_MAX};
 use crate::log_ring::Journal;
 use crate::rpc_socket::{Arrival, Connection, Peer, RpcListener};
 use crate::tokens::Source;
@@ -36,6 +36,8 @@ pub(crate) struct Client {
     queries: BTreeMap<u64, QueryKey>,
     readable: bool,
     writable: bool,
+    /// Bytes read so far.
+    received: u64,
     /// One reply or record, and how much of it is written.
     unsent: Option<(Vec<u8>, usize)>,
     /// Bytes written so far.
@@ -62,6 +64,8 @@ pub(crate) enum Input {
     Nothing,
     /// The connection is gone.
     Gone,
+    /// It has sent more than it may without saying who it is.
+    TooMuch,
 }
 
 impl RpcServer {
@@ -123,6 +127,13 @@ impl RpcServer {
             }
         });
         self.accepted - before
+    }
+
+    /// Drops a client that has said much, and not who it is.
+    pub(crate) fn turn_away(&mut self, id: u64, journal: &mut Journal) {
+        if let Some(Client { peer, .. }) = self.clients.remove(&id) {
+            journal.log(Level::Warn, format_args!("agent.ipc: Closing client: {peer}: {STRANGER}"));
+        }
     }
 
     /// Drops a client.
@@ -215,6 +226,8 @@ impl RpcServer {
     }
 }
 
+const STRANGER: &str = "it does not say who it is";
+
 impl Client {
     fn new(
         mut socket: Connection,
@@ -234,6 +247,7 @@ impl Client {
             queries: BTreeMap::new(),
             readable: true,
             writable: true,
+            received: 0,
             unsent: None,
             written: 0,
             stalled: None,
@@ -249,17 +263,26 @@ impl Client {
         self.readable && self.close_by.is_none() && !self.is_owed() && self.session.wants_input()
     }
 
-    /// Reads once.
+    /// Reads once. Of one that has not said who it is the session is not to hold as much as of others.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Input {
         if !self.can_read() {
             return Input::Nothing;
         }
-        match self.socket.read(buffer) {
+        let greeting =
+            usize::try_from(self.received).map_or(0, |before| CLIENT_GREETING_BYTES_MAX.saturating_sub(before));
+        let room = if self.session.is_admitted() { buffer.len() } else { greeting.min(buffer.len()) };
+        if room == 0 {
+            return Input::TooMuch;
+        }
+        match self.socket.read(buffer.get_mut(..room).unwrap_or_default()) {
             Ok(0) => {
                 self.readable = false;
                 Input::End
             }
-            Ok(len) => Input::Bytes(len),
+            Ok(len) => {
+                self.received += len as u64;
+                Input::Bytes(len)
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
                 Input::Nothing
@@ -304,7 +327,7 @@ impl Client {
 
     /// Why patience with it is over.
     const fn impatience(&self) -> &'static str {
-        if self.session.is_admitted() { "it takes nothing" } else { "it does not say who it is" }
+        if self.session.is_admitted() { "it takes nothing" } else { STRANGER }
     }
 
     /// Each reply and each record is one write: some clients decode segment by segment (rpc.md 7).
@@ -411,6 +434,35 @@ mod tests {
             assert_eq!(server.rpc.ids(), left);
         }
         assert_eq!(server.lines("Closing client"), 1);
+    }
+
+    #[test]
+    fn who_says_much_and_not_who_it_is_must_go() {
+        let mut server = Server::new("127.0.84.8");
+        let mut buffer = vec![0; 2 * CLIENT_GREETING_BYTES_MAX];
+        let mut peers = [(); 2].map(|()| server.connect());
+        perform(server.rpc.client(1).expect("is connected"), &[HANDSHAKE]);
+        for peer in &mut peers {
+            peer.write_all(&vec![0x90; buffer.len()]).expect("is sent");
+            peer.shutdown(std::net::Shutdown::Write).expect("ends");
+        }
+        let read = [0, 1].map(|id| {
+            let mut taken = 0;
+            loop {
+                let client = server.rpc.client(id).expect("is connected");
+                client.readable = true;
+                match client.read(&mut buffer) {
+                    Input::Bytes(len) => taken += len,
+                    Input::Nothing => {}
+                    Input::End => return (taken, "the end"),
+                    Input::TooMuch => return (taken, "too much"),
+                    Input::Gone => return (taken, "gone"),
+                }
+            }
+        });
+        assert_eq!(read, [(CLIENT_GREETING_BYTES_MAX, "too much"), (buffer.len(), "the end")]);
+        server.rpc.turn_away(0, &mut server.journal);
+        assert_eq!((server.rpc.ids(), server.lines("it does not say who it is")), (vec![1], 1));
     }
 
     #[test]

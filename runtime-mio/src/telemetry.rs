@@ -22,7 +22,7 @@ use self::aggregate::Aggregate;
 use self::sinks::Sinks;
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::limits::{METRIC_INTERVALS_MAX, METRIC_NAMES_MAX, METRIC_PENDING_BYTES_MAX};
+use crate::limits::{METRIC_INTERVALS_MAX, METRIC_NAME_BYTES_MAX, METRIC_NAMES_MAX, METRIC_PENDING_BYTES_MAX};
 use crate::local_time::Zone;
 use crate::network::Arrival;
 
@@ -268,8 +268,11 @@ fn add(map: &mut BTreeMap<Cow<'static, str>, Aggregate>, name: Cow<'static, str>
     }
 }
 
-/// A name without blanks and without what separates names, values and lines.
-fn clean(name: Cow<'static, str>) -> Cow<'static, str> {
+/// A name without blanks and without what separates names, values and lines; only the beginning of a long one.
+fn clean(mut name: Cow<'static, str>) -> Cow<'static, str> {
+    if name.len() > METRIC_NAME_BYTES_MAX {
+        name = name.get(..name.floor_char_boundary(METRIC_NAME_BYTES_MAX)).unwrap_or_default().to_owned().into();
+    }
     let is_bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ':' | '|');
     if name.contains(is_bad) { name.replace(is_bad, "_").into() } else { name }
 }
@@ -418,6 +421,19 @@ mod tests {
         let counters = &telemetry.interval(now).counters;
         assert_eq!(counters.len(), METRIC_NAMES_MAX);
         assert!(counters["serf.events.0"].shown(0).contains("Sum: 2.000"));
+    }
+
+    #[test]
+    fn of_a_long_name_only_the_beginning_counts() {
+        let mut telemetry = telemetry();
+        let now = at(&mut telemetry, 1);
+        let longest = "x".repeat(METRIC_NAME_BYTES_MAX);
+        telemetry.count(now, longest.clone(), 1);
+        telemetry.count(now, format!("{longest}y"), 1);
+        // Not in the middle of a character.
+        telemetry.count(now, format!("{}\u{e4}", &longest[1..]), 1);
+        let names: Vec<_> = telemetry.interval(now).counters.keys().map(|name| name.len()).collect();
+        assert_eq!(names, [METRIC_NAME_BYTES_MAX - 1, METRIC_NAME_BYTES_MAX]);
     }
 
     #[test]

@@ -104,6 +104,17 @@ fn the_first_command_must_be_a_handshake() {
 }
 
 #[test]
+fn who_says_much_and_not_who_it_is_is_let_go() {
+    let one = Running::start("t1", "127.0.98.20", |_| ());
+    let mut client = Client::raw(one.rpc);
+    // The header of a request whose command has a million bytes, of which few come.
+    let header = b"\x82\xa7Command\xdb\x00\x0f\x42\x40";
+    client.send_bytes(&[&header[..], &vec![b'x'; (16 << 10) - header.len()]].concat());
+    assert_eq!(client.next(), None);
+    one.output.wait_for(": it does not say who it is\n");
+}
+
+#[test]
 fn a_token_is_asked_for_and_checked() {
     let one = Running::start("t1", "127.0.98.5", |options| options.rpc_auth = b"secret".to_vec());
     let mut client = one.client();
