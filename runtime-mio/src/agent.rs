@@ -484,3 +484,6 @@ fn advertised(bind: SocketAddr, advertise: Option<SocketAddr>, port: u16) -> Res
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

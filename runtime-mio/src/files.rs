@@ -340,6 +340,42 @@ mod tests {
     }
 
     #[test]
+    fn records_that_wait_for_the_disk_are_bounded() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("snapshot");
+        let (mut one, _) = open(FileOptions { snapshot: Some(path.clone()), ..FileOptions::default() }).expect("opens");
+        let snapshot = one.files.snapshot.clone().expect("there is one");
+        // A disk that takes nothing.
+        let disk = snapshot.lock().expect("no panic");
+        for id in 0..RECORDS_WAITING_MAX as u64 {
+            assert_eq!(one.files.keep(PersistId(id), lines("a\n", false)), Ok(()));
+        }
+        let refusal = format!("{RECORDS_WAITING_MAX} other records wait for the disk");
+        assert_eq!(one.files.keep(PersistId(9_999), lines("b\n", false)), Err(PersistError(refusal)));
+        drop(disk);
+        for id in 0..RECORDS_WAITING_MAX as u64 {
+            assert_eq!(one.next(), (PersistId(id), Ok(())));
+        }
+        assert_eq!(one.files.keep(PersistId(9_999), lines("c\n", false)), Ok(()));
+        assert_eq!(one.next(), (PersistId(9_999), Ok(())));
+        assert!(std::fs::read(&path).expect("is there").ends_with(b"a\nc\n"));
+    }
+
+    #[test]
+    fn what_is_appended_at_once_is_bounded() {
+        let (jobs, asked) = sync_channel(8);
+        for (id, text) in [(1, "a"), (2, "b"), (3, "c")] {
+            jobs.send((PersistId(id), Job::Append(text.as_bytes().into()))).expect("there is room");
+        }
+        let (mut ids, mut lines) = (vec![PersistId(0)], vec![b'x'; APPENDED_BYTES_MAX - 2]);
+        assert!(gather(&asked, &mut ids, &mut lines).is_none());
+        assert_eq!((ids.len(), lines.len()), (3, APPENDED_BYTES_MAX), "the limit is reached");
+        let (mut ids, mut lines) = (vec![PersistId(0)], vec![b'x'; APPENDED_BYTES_MAX]);
+        assert!(gather(&asked, &mut ids, &mut lines).is_none());
+        assert_eq!((ids.len(), asked.try_iter().count()), (1, 1), "the next record is not taken");
+    }
+
+    #[test]
     fn the_end_of_an_agent_can_wait_for_what_is_under_way() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("snapshot");

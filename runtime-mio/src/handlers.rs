@@ -22,7 +22,8 @@ use crate::agent::Agent;
 use crate::event_script::{EventKind, EventScript};
 use crate::invocation::Occurrence;
 use crate::limits::{
-    EVENTS_WAITING_BYTES_MAX, EVENTS_WAITING_MAX, OUTPUTS_LEFT_OPEN_MAX, SCRIPT_OUTPUT_BYTES_MAX, SCRIPT_READS_PER_TURN,
+    EVENTS_WAITING_BYTES_MAX, EVENTS_WAITING_MAX, HANDLER_CONCURRENCY_MAX, OUTPUTS_LEFT_OPEN_MAX,
+    SCRIPT_OUTPUT_BYTES_MAX, SCRIPT_READS_PER_TURN,
 };
 use crate::log_ring::Journal;
 use crate::requests::Asker;
@@ -73,10 +74,15 @@ impl Handlers {
         }
     }
 
+    /// Whether one more event may be handled now.
+    fn has_room(&self, most: NonZeroUsize) -> bool {
+        self.current.len() < most.get().min(HANDLER_CONCURRENCY_MAX)
+    }
+
     /// Queues an event; `most` are handled at the same time. One that comes while others wait is kept even if no script is
     /// for it now: the scripts may be others when its turn comes.
     fn add(&mut self, event: &Event, scripts: &[EventScript], most: NonZeroUsize, journal: &mut Journal) {
-        let its_turn = self.current.len() < most.get() && self.waiting.is_empty();
+        let its_turn = self.has_room(most) && self.waiting.is_empty();
         if its_turn && scripts.is_empty() {
             return;
         }
@@ -112,7 +118,7 @@ impl Handlers {
                     Some(line) => return Some((at, line)),
                     None => drop(self.current.remove(at)),
                 }
-            } else if self.current.len() < most.get() {
+            } else if self.has_room(most) {
                 self.take_up(scripts, journal)?;
             } else {
                 return None;
@@ -356,7 +362,7 @@ mod tests {
         // A line that needs neither a shell nor time; how it ends does not matter here.
         let start = |handlers: &mut Handlers, at| {
             let line = (at, "argv:/nonexistent".to_owned());
-            let now = Time::from_nanos(0);
+            let now = Time::ZERO;
             handlers.start(line, (&"n1".into(), &Tags::new()), poll.registry(), (now, None)).expect("starts");
         };
         for at in [0, 1] {
@@ -373,6 +379,53 @@ mod tests {
         handlers.current[0].lines.clear();
         assert_eq!(handlers.next_line(&scripts, two, &mut journal), Some((1, "x".to_owned())));
         assert_eq!((handlers.current.len(), handlers.waiting.len(), handlers.waiting_bytes), (2, 0, 0));
+    }
+
+    #[test]
+    fn no_configuration_handles_more_events_at_the_same_time_than_there_may_be() {
+        let (mut handlers, mut journal, _) = make();
+        let scripts = EventScript::parse("user:a=argv:/nonexistent").expect("reads");
+        let poll = Poll::new().expect("a poll");
+        for _ in 0..=HANDLER_CONCURRENCY_MAX {
+            handlers.add(&user("a", 0), &scripts, NonZeroUsize::MAX, &mut journal);
+        }
+        while let Some(line) = handlers.next_line(&scripts, NonZeroUsize::MAX, &mut journal) {
+            let limit = (Time::ZERO, None);
+            handlers.start(line, (&"n1".into(), &Tags::new()), poll.registry(), limit).expect("starts");
+        }
+        assert_eq!((handlers.current.len(), handlers.waiting.len()), (HANDLER_CONCURRENCY_MAX, 1));
+    }
+
+    #[test]
+    fn outputs_that_are_left_open_are_bounded_and_the_oldest_is_closed() {
+        let (mut handlers, mut journal, _) = make();
+        let poll = Poll::new().expect("a poll");
+        let mut writers = Vec::new();
+        let mut leave = |handlers: &mut Handlers, journal: &mut Journal| {
+            let (reader, writer) = io::pipe().expect("a pipe");
+            let output = Output::new(writers.len() as u64, reader, poll.registry()).expect("registers");
+            writers.push(writer);
+            let mut ended = Ended {
+                line: "x".to_owned(),
+                started: Time::ZERO,
+                problem: None,
+                output: Vec::new(),
+                total: 0,
+                left_open: Some(output),
+            };
+            handlers.leave_open(&mut ended, journal);
+        };
+        for _ in 0..OUTPUTS_LEFT_OPEN_MAX {
+            leave(&mut handlers, &mut journal);
+        }
+        assert_eq!((handlers.left_open.len(), lines(&journal, "outputs open")), (OUTPUTS_LEFT_OPEN_MAX, 0));
+        leave(&mut handlers, &mut journal);
+        assert_eq!((handlers.left_open.len(), lines(&journal, "outputs open")), (OUTPUTS_LEFT_OPEN_MAX, 1));
+        let is_open = |handlers: &mut Handlers, pipe| {
+            handlers.ready(pipe);
+            handlers.left_open.iter().any(Output::is_ready)
+        };
+        assert_eq!([0, 1].map(|pipe| is_open(&mut handlers, pipe)), [false, true], "the first is gone");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every bound of this driver on what peers, clients and scripts can make it hold or do at a time, in one table. Those of
 //! the protocol are in `villein_core::limits`, those of an RPC session in `villein_core::rpc`.
 //!
-//! Overflow is counted or logged, never silent.
+//! Overflow is counted or logged, never silent; each bound has a test at the limit and one beyond it.
 
 use std::time::Duration;
 

@@ -10,13 +10,14 @@ mod message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use mio::net::UdpSocket;
 use mio::{Events, Poll, Token, Waker};
 use villein_core::Time;
 use villein_core::command::{Command, JoinError, JoinErrors, Reply};
@@ -383,30 +384,44 @@ impl Worker {
         let mut found = Vec::new();
         let mut busy = false;
         for (socket, answers) in self.sockets.all() {
-            for turn in 1..=MDNS_MESSAGES_PER_TURN {
-                let (len, from) = match socket.recv_from(buffer) {
-                    Ok(received) => received,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    // The network's word on an earlier packet; the call takes it off.
-                    Err(_) => continue,
-                };
-                busy |= turn == MDNS_MESSAGES_PER_TURN;
-                let Some(message) = buffer.get(..len).and_then(Message::parse) else { continue };
-                if message.is_response {
-                    found.extend(message.instances(&self.names.service));
-                } else if answers && let Some(answer) = self.answer(&message) {
-                    // Who asked will ask again.
-                    let _ = socket.send_to(&answer, from);
-                }
+            busy |= self.read_socket(socket, answers, buffer, &mut found);
+        }
+        self.note_hosts(found);
+        busy
+    }
+
+    fn read_socket(
+        &self,
+        socket: &UdpSocket,
+        answers: bool,
+        buffer: &mut [u8],
+        found: &mut Vec<(IpAddr, u16)>,
+    ) -> bool {
+        for _ in 0..MDNS_MESSAGES_PER_TURN {
+            let (len, from) = match socket.recv_from(buffer) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // The network's word on an earlier packet; the call takes it off.
+                Err(_) => continue,
+            };
+            let Some(message) = buffer.get(..len).and_then(Message::parse) else { continue };
+            if message.is_response {
+                found.extend(message.instances(&self.names.service));
+            } else if answers && let Some(answer) = self.answer(&message) {
+                // Who asked will ask again.
+                let _ = socket.send_to(&answer, from);
             }
         }
+        true
+    }
+
+    fn note_hosts(&mut self, found: Vec<(IpAddr, u16)>) {
         for (ip, port) in found {
             if self.hosts.len() < limits::JOIN_TARGETS_MAX && port != 0 && !ip.is_unspecified() {
                 self.hosts.insert(SocketAddr::new(ip, port));
                 self.quiet_at = Some(self.clock.now() + QUIET);
             }
         }
-        busy
     }
 
     /// The answer to a question about us.
@@ -514,5 +529,101 @@ mod tests {
         assert_eq!(found, [("10.0.0.1".parse().expect("an address"), 7946)]);
         let other = Names::new("d", &"n1".into()).expect("names");
         assert_eq!(message.instances(&other.service).count(), 0);
+    }
+
+    /// A worker without a thread and without a link, and what it tells.
+    fn worker() -> (Worker, Receiver<Found>, Poll) {
+        let poll = Poll::new().expect("a poll");
+        let (sender, found) = sync_channel(MDNS_WAITING_MAX);
+        let names = Names::new("c", &"n1".into()).expect("names");
+        let worker = Worker {
+            records: names.records("c", addr("10.0.0.1:7946")),
+            question: Vec::new(),
+            names,
+            options: MdnsOptions { cluster: "c".to_owned(), interface: None, ipv4: true, ipv6: true },
+            poll: Poll::new().expect("a poll"),
+            sockets: Sockets::default(),
+            clock: Clock::start(),
+            ask_at: Time::ZERO,
+            quiet_at: None,
+            hosts: BTreeSet::new(),
+            failures: 0,
+            found: sender,
+            loop_waker: Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker")),
+            stopped: Arc::default(),
+        };
+        (worker, found, poll)
+    }
+
+    /// A socket that is read from, and one that sends to it.
+    fn sockets(host: u8) -> (UdpSocket, std::net::UdpSocket) {
+        let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 88, host], 0))).expect("binds");
+        let peer = std::net::UdpSocket::bind(SocketAddr::from(([127, 0, 88, host + 1], 0))).expect("binds");
+        peer.connect(socket.local_addr().expect("is bound")).expect("connects");
+        (socket, peer)
+    }
+
+    #[test]
+    fn of_one_socket_so_many_messages_are_read_in_one_turn() {
+        let (worker, ..) = worker();
+        let (socket, peer) = sockets(1);
+        let answer = Message::answer(0, worker.records.to_vec()).encode();
+        for _ in 0..=MDNS_MESSAGES_PER_TURN {
+            peer.send(&answer).expect("sends");
+        }
+        crate::sockets::settle();
+        let turns = [(); 2].map(|()| {
+            let mut found = Vec::new();
+            let busy = worker.read_socket(&socket, false, &mut [0; 512], &mut found);
+            (busy, found.len())
+        });
+        assert_eq!(turns, [(true, MDNS_MESSAGES_PER_TURN), (false, 1)]);
+    }
+
+    #[test]
+    fn a_message_has_at_most_9000_bytes() {
+        let (worker, ..) = worker();
+        let (socket, peer) = sockets(3);
+        let padding = DomainName::new([&b"p"[..]]).expect("a name");
+        let message = |bytes: usize| {
+            let text = |len| Record { name: padding.clone(), data: Data::Txt(vec![b'x'; len]) };
+            // What matters stands last, and the text before it makes up the length.
+            let encoded = |last| {
+                let records = vec![text(255); 32].into_iter().chain([text(last)]).chain(worker.records.iter().cloned());
+                Message::answer(0, records.collect()).encode()
+            };
+            encoded(bytes - encoded(0).len())
+        };
+        let mut buffer = vec![0; MDNS_MESSAGE_BYTES_MAX];
+        let found = [MDNS_MESSAGE_BYTES_MAX, MDNS_MESSAGE_BYTES_MAX + 1].map(|bytes| {
+            let mut found = Vec::new();
+            let message = message(bytes);
+            assert_eq!(message.len(), bytes);
+            peer.send(&message).expect("sends");
+            crate::sockets::settle();
+            worker.read_socket(&socket, false, &mut buffer, &mut found);
+            found.len()
+        });
+        assert_eq!(found, [1, 0], "a longer one is cut and cannot be read");
+    }
+
+    #[test]
+    fn what_was_found_is_bounded_and_waits_for_a_loop_that_is_busy() {
+        let (mut worker, told, _poll) = worker();
+        let hosts = |count: usize| (1..=count).map(|n| ([10, 0, 0, 1].into(), u16::try_from(n).expect("a port")));
+        worker.note_hosts(hosts(limits::JOIN_TARGETS_MAX).collect());
+        assert_eq!(worker.hosts.len(), limits::JOIN_TARGETS_MAX);
+        worker.note_hosts(hosts(limits::JOIN_TARGETS_MAX + 1).collect());
+        assert_eq!(worker.hosts.len(), limits::JOIN_TARGETS_MAX);
+        for _ in 0..MDNS_WAITING_MAX {
+            worker.tell_hosts(Time::ZERO);
+            assert!(worker.hosts.is_empty() && worker.quiet_at.is_none());
+            worker.note_hosts(hosts(1).collect());
+        }
+        worker.tell_hosts(Time::ZERO);
+        assert_eq!((worker.hosts.len(), worker.quiet_at), (1, Some(Time::ZERO + QUIET)), "it is told later");
+        assert!(told.try_recv().is_ok());
+        worker.tell_hosts(Time::ZERO);
+        assert_eq!((worker.hosts.len(), told.try_iter().count()), (0, MDNS_WAITING_MAX));
     }
 }

@@ -199,3 +199,29 @@ impl Controls {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use mio::{Poll, Token};
+
+    use super::*;
+    use crate::limits::CONTROLS_MAX;
+
+    #[test]
+    fn an_agent_that_is_told_too_much_at_once_does_not_hear_the_rest() {
+        let poll = Poll::new().expect("a poll");
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("a waker"));
+        let (sender, control) = sync_channel(CONTROLS_MAX);
+        let controls = Controls { sender, waker };
+        for _ in 0..CONTROLS_MAX {
+            controls.send(Control::Signal(Signal::Hangup));
+        }
+        controls.send(Control::Kill);
+        let heard: Vec<_> = control.try_iter().collect();
+        assert_eq!(heard, [Control::Signal(Signal::Hangup); CONTROLS_MAX]);
+        controls.send(Control::Kill);
+        assert_eq!(control.try_recv(), Ok(Control::Kill), "there is room again");
+    }
+}

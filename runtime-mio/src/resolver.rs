@@ -106,6 +106,27 @@ mod tests {
     use std::time::Duration;
 
     #[test]
+    fn names_that_wait_are_bounded() {
+        let mut poll = Poll::new().expect("a poll");
+        let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("a waker"));
+        let mut resolver = Resolver::new(waker);
+        let ask = |resolver: &mut Resolver, id| {
+            resolver.ask(ResolveId(id), Box::new(Host { name: "127.0.0.9".into(), port: 7 }))
+        };
+        // However soon they are found: what nobody has taken waits.
+        for id in 0..NAMES_WAITING_MAX as u64 {
+            assert_eq!(ask(&mut resolver, id), Ok(()));
+        }
+        let refusal = format!("lookup 127.0.0.9: {NAMES_WAITING_MAX} other names are being looked up");
+        assert_eq!(ask(&mut resolver, 1_000), Err(ResolveError(refusal)));
+        let mut events = Events::with_capacity(1);
+        while resolver.take().is_none() {
+            poll.poll(&mut events, Some(Duration::from_secs(10))).expect("is woken");
+        }
+        assert_eq!(ask(&mut resolver, 1_000), Ok(()));
+    }
+
+    #[test]
     fn names_are_looked_up_by_a_thread_that_ends_with_the_last_of_them() {
         let mut poll = Poll::new().expect("a poll");
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("a waker"));

@@ -258,7 +258,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    fn new(id: u64, pipe: PipeReader, registry: &Registry) -> io::Result<Self> {
+    pub(crate) fn new(id: u64, pipe: PipeReader, registry: &Registry) -> io::Result<Self> {
         ioctl_fionbio(&pipe, true)?;
         register(pipe.as_raw_fd(), id, Interest::READABLE, registry)?;
         Ok(Self { id, pipe, readable: false, ended: false })
@@ -356,11 +356,31 @@ mod tests {
         let mut tail = Tail::default();
         tail.push(b"abc");
         assert_eq!((tail.total, tail.bytes.len()), (3, 3));
+        tail.push(&[b'x'; SCRIPT_OUTPUT_BYTES_MAX - 3]);
+        assert!(
+            tail.bytes.len() == SCRIPT_OUTPUT_BYTES_MAX && tail.bytes.front() == Some(&b'a'),
+            "the limit is reached"
+        );
         tail.push(&[b'x'; SCRIPT_OUTPUT_BYTES_MAX]);
         tail.push(b"end");
-        assert_eq!(tail.total, SCRIPT_OUTPUT_BYTES_MAX as u64 + 6);
+        assert_eq!(tail.total, 2 * SCRIPT_OUTPUT_BYTES_MAX as u64 + 3);
         let bytes: Vec<u8> = tail.bytes.into();
         assert!(bytes.len() == SCRIPT_OUTPUT_BYTES_MAX && bytes.starts_with(b"x") && bytes.ends_with(b"xend"));
+    }
+
+    #[test]
+    fn of_a_script_that_talks_so_much_is_read_in_one_turn() {
+        let poll = mio::Poll::new().expect("a poll");
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let mut output = Output::new(0, reader, poll.registry()).expect("registers");
+        writer.write_all(&[b'x'; SCRIPT_READS_PER_TURN + 1]).expect("there is room");
+        output.note(0);
+        let mut read = 0;
+        for total in [SCRIPT_READS_PER_TURN, SCRIPT_READS_PER_TURN + 1] {
+            // One byte at a time.
+            output.read(SCRIPT_READS_PER_TURN, &mut [0], |bytes| read += bytes.len());
+            assert_eq!((read, output.is_ready()), (total, total == SCRIPT_READS_PER_TURN));
+        }
     }
 
     #[test]

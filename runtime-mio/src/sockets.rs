@@ -115,6 +115,14 @@ fn open_one(addr: SocketAddr, kind: Type, protocol: Protocol, both: bool) -> Res
     Ok(socket)
 }
 
+/// Waits until what this thread has sent over loopback so far has arrived: the kernel delivers in order.
+#[cfg(test)]
+pub(crate) fn settle() {
+    let socket = UdpSocket::bind("127.0.89.1:0").expect("binds");
+    socket.send_to(b"x", socket.local_addr().expect("is bound")).expect("sends");
+    socket.recv(&mut [0; 1]).expect("arrives");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -437,6 +437,24 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_the_sinks_is_bounded() {
+        // Nobody listens there, and nothing is sent before a flush.
+        let options = TelemetryOptions { statsd: "127.43.2.4:9".to_owned(), ..TelemetryOptions::default() };
+        let mut telemetry = Telemetry::new(&options, Time::ZERO);
+        let line = "serf-agent.x:1.000000|c\n".len();
+        let now = at(&mut telemetry, 1);
+        let mut count = |times| {
+            for _ in 0..times {
+                telemetry.count(now, "x", 1);
+            }
+            telemetry.sinks.as_ref().map(|sinks| sinks.pending.len())
+        };
+        let lines = METRIC_PENDING_BYTES_MAX.div_ceil(line);
+        assert_eq!(count(lines), Some(lines * line));
+        assert_eq!(count(1), Some(lines * line));
+    }
+
+    #[test]
     fn without_a_sink_nothing_waits_and_nothing_wakes() {
         let mut telemetry = telemetry();
         telemetry.count(Time::ZERO, "serf.events", 1);

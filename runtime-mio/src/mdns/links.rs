@@ -172,6 +172,14 @@ mod tests {
     }
 
     #[test]
+    fn so_many_links_are_used() {
+        let host: Vec<_> = (1..=33).map(|n| interface(&format!("eth{n}"), n, &format!("10.0.{n}.1"))).collect();
+        let options = MdnsOptions { cluster: "c".to_owned(), interface: None, ipv4: true, ipv6: true };
+        assert_eq!(MDNS_LINKS_MAX, 32);
+        assert_eq!([32, 33].map(|count| links(&options, &host[..count]).len()), [32, 32]);
+    }
+
+    #[test]
     fn each_network_is_asked_once_in_each_ip_version() {
         let host = [
             interface("lo", 1, "127.0.0.1"),

@@ -370,6 +370,20 @@ mod tests {
     }
 
     #[test]
+    fn of_one_message_so_much_is_read() {
+        let question = Question { name: name("a"), kind: TYPE_PTR };
+        let record = Record { name: name("a"), data: Data::Address([10, 0, 0, 1].into()) };
+        let parsed = |questions, records| {
+            let questions = vec![question.clone(); questions];
+            let message = Message { id: 0, is_response: false, questions, records: vec![record.clone(); records] };
+            Message::parse(&message.encode()).map(|message| (message.questions.len(), message.records.len()))
+        };
+        assert_eq!(parsed(MDNS_ENTRIES_MAX, MDNS_ENTRIES_MAX), Some((MDNS_ENTRIES_MAX, MDNS_ENTRIES_MAX)));
+        assert_eq!(parsed(0, MDNS_ENTRIES_MAX + 1), Some((0, MDNS_ENTRIES_MAX)));
+        assert_eq!(parsed(MDNS_ENTRIES_MAX + 1, 0), None);
+    }
+
+    #[test]
     fn names_have_limits() {
         let labels = |label: &[u8], count| DomainName::new(std::iter::repeat_n(label, count));
         assert!(labels(&[b'x'; 63], 1).is_some() && labels(&[b'x'; 64], 1).is_none() && labels(b"", 1).is_none());

@@ -150,6 +150,21 @@ mod tests {
         let long = format!("{}\nx\n", "y".repeat(2 * METRIC_PACKET_BYTES_MAX));
         assert_eq!(packets(&long).map(str::len).collect::<Vec<_>>(), [2 * METRIC_PACKET_BYTES_MAX + 1, 2]);
         assert_eq!(packets("").count(), 0);
+        let [full, more] = [0, 1].map(|more| format!("{}\nx\n", "y".repeat(METRIC_PACKET_BYTES_MAX - 3 + more)));
+        assert_eq!(packets(&full).map(str::len).collect::<Vec<_>>(), [METRIC_PACKET_BYTES_MAX]);
+        assert_eq!(packets(&more).map(str::len).collect::<Vec<_>>(), [METRIC_PACKET_BYTES_MAX - 1, 2]);
+    }
+
+    #[test]
+    fn batches_that_wait_for_a_server_are_bounded() {
+        let (sender, batches) = sync_channel(METRIC_BATCHES_MAX);
+        let mut sinks = Sinks { pending: String::new(), senders: vec![sender] };
+        for number in 0..=METRIC_BATCHES_MAX {
+            flush(&mut sinks, &number.to_string());
+        }
+        let waiting: Vec<Arc<str>> = batches.try_iter().collect();
+        assert_eq!(waiting.len(), METRIC_BATCHES_MAX);
+        assert_eq!((&*waiting[0], &*waiting[METRIC_BATCHES_MAX - 1]), ("0", "15"), "the newest is lost");
     }
 
     #[test]

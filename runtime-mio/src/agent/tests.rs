@@ -1,0 +1,167 @@
+//! What one turn of the loop does at most.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
+
+use mio::{Interest, Token};
+use villein_core::Config;
+use villein_core::config::Profile;
+use villein_core::rpc::{self, Incoming, QueryRecord, Request};
+
+use super::*;
+use crate::files::FileOptions;
+use crate::limits::{CLIENT_ACTIONS_PER_TURN, CLIENT_GOODBYE_MAX};
+use crate::sockets::settle;
+use crate::telemetry::TelemetryOptions;
+
+/// An agent that nobody drives.
+fn agent(ip: &str) -> Agent {
+    let bind: SocketAddr = format!("{ip}:0").parse().expect("an address");
+    let options = AgentOptions {
+        config: Config::new("t1".into(), bind.into(), Profile::Local),
+        bind,
+        advertise: None,
+        encrypt_key: None,
+        rpc_addr: format!("{ip}:0"),
+        rpc_auth: Vec::new(),
+        log_level: Level::Err,
+        time_zone: None,
+        files: FileOptions::default(),
+        restored: Vec::new(),
+        banner: String::new(),
+        start_join: Vec::new(),
+        mdns: None,
+        replay: false,
+        live: LiveOptions::default(),
+        signals: false,
+        reload: None,
+        sink: Box::new(io::sink()),
+        telemetry: TelemetryOptions::default(),
+        dump: Box::new(io::sink()),
+        record: None,
+        syslog: None,
+    };
+    Agent::start(options).expect("starts")
+}
+
+impl Agent {
+    /// Waits until something is ready, and notes what is.
+    fn wake(&mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        self.poll.poll(&mut events, Some(Duration::from_secs(10))).expect("polls");
+        assert!(!events.is_empty(), "nothing happens");
+        for readiness in &events {
+            self.note(readiness);
+        }
+    }
+
+    /// Connects a client that sends these requests at once, behind its handshake.
+    fn connect(&mut self, requests: usize) -> TcpStream {
+        let mut client = rpc::Client::new();
+        let mut bytes = client.request(&Request::Handshake { version: rpc::VERSION }).1;
+        for _ in 0..requests {
+            bytes.extend(client.request(&Request::Stats).1);
+        }
+        let mut stream = TcpStream::connect(self.rpc_addr().expect("a port")).expect("connects");
+        stream.write_all(&bytes).expect("is sent");
+        settle();
+        self.wake();
+        stream
+    }
+}
+
+#[test]
+fn of_the_network_so_much_is_taken_in_one_turn() {
+    let mut agent = agent("127.0.87.1");
+    let peer = UdpSocket::bind("127.0.87.2:0").expect("binds");
+    for (sent, left) in [(INPUTS_PER_TURN, 0), (INPUTS_PER_TURN + 1, 1)] {
+        for _ in 0..sent {
+            peer.send_to(b"junk", agent.gossip_addr()).expect("sends");
+        }
+        settle();
+        agent.wake();
+        agent.take_network(agent.now());
+        let mut buffer = mem::take(&mut agent.buffer);
+        let now = agent.now();
+        let waiting =
+            std::iter::from_fn(|| agent.network.next_arrival(now, agent.poll.registry(), &mut buffer)).count();
+        agent.buffer = buffer;
+        assert_eq!(waiting, left, "of {sent}");
+    }
+}
+
+#[test]
+fn what_is_ready_beyond_one_turn_is_told_in_the_next() {
+    let mut poll = Poll::new().expect("a poll");
+    let peer = UdpSocket::bind("127.0.87.3:0").expect("binds");
+    let mut sockets = Vec::new();
+    for token in 0..=EVENTS_PER_TURN {
+        let mut socket = mio::net::UdpSocket::bind("127.0.87.4:0".parse().expect("an address")).expect("binds");
+        poll.registry().register(&mut socket, Token(token), Interest::READABLE).expect("registers");
+        peer.send_to(b"x", socket.local_addr().expect("is bound")).expect("sends");
+        sockets.push(socket);
+    }
+    settle();
+    let mut events = Events::with_capacity(EVENTS_PER_TURN);
+    let mut told = Vec::new();
+    for wanted in [EVENTS_PER_TURN, 1] {
+        poll.poll(&mut events, Some(Duration::from_secs(10))).expect("polls");
+        assert_eq!(events.iter().count(), wanted);
+        told.extend(events.iter().map(|event| event.token().0));
+    }
+    told.sort_unstable();
+    assert_eq!(told, (0..=EVENTS_PER_TURN).collect::<Vec<_>>());
+}
+
+#[test]
+fn of_one_client_so_many_requests_are_served_in_one_turn() {
+    let mut agent = agent("127.0.87.5");
+    for (sent, served) in [
+        (CLIENT_ACTIONS_PER_TURN, [CLIENT_ACTIONS_PER_TURN; 2]),
+        (CLIENT_ACTIONS_PER_TURN + 1, [CLIENT_ACTIONS_PER_TURN, CLIENT_ACTIONS_PER_TURN + 1]),
+    ] {
+        let mut stream = agent.connect(sent);
+        let mut client = rpc::Client::new();
+        client.request(&Request::Handshake { version: rpc::VERSION });
+        for _ in 0..sent {
+            client.request(&Request::Stats);
+        }
+        let mut replies = 0;
+        for wanted in served {
+            agent.serve_clients(agent.now());
+            settle();
+            stream.set_nonblocking(true).expect("does not block");
+            let mut buffer = vec![0; 1 << 16];
+            loop {
+                match stream.read(&mut buffer) {
+                    Ok(len) => client.receive(&buffer[..len]),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            while let Some(Incoming::Reply { .. }) = client.next_incoming().expect("the protocol") {
+                replies += 1;
+            }
+            assert_eq!(replies, 1 + wanted, "of {sent} and the handshake");
+        }
+    }
+}
+
+#[test]
+fn at_the_end_clients_have_a_moment_to_read_what_they_are_owed() {
+    let mut agent = agent("127.0.87.6");
+    let _stream = agent.connect(0);
+    agent.serve_clients(agent.now());
+    let before = agent.now();
+    agent.close_clients();
+    assert!(agent.now().since(before) < CLIENT_GOODBYE_MAX, "nobody is owed anything");
+    let record = QueryRecord::Response { from: b"n1".to_vec(), payload: Some(vec![b'x'; 1 << 20]) };
+    let client = agent.rpc.client(0).expect("is connected");
+    while !client.is_owed() {
+        client.session.query_record(7, &record);
+        client.flush().expect("is taken or waits");
+    }
+    let before = agent.now();
+    agent.close_clients();
+    assert!(agent.now().since(before) >= CLIENT_GOODBYE_MAX && agent.rpc.is_owed());
+}
