@@ -1,5 +1,6 @@
 //! The files of an agent: snapshot, keyring and tags, written off the loop (cli.md 3.8 and 3.9).
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use villein_core::types::Tags;
 
 use crate::address::errno_text;
 use crate::durable::{AppendFile, DurableError, PRIVATE, RealDisk, SHARED, replace};
-use crate::limits::{APPENDED_BYTES_MAX, RECORDS_WAITING_MAX};
+use crate::limits::{APPENDED_BYTES_MAX, RECORDS_WAITING_BYTES_MAX, RECORDS_WAITING_MAX};
 
 /// Writing to a file needs far less.
 const STACK_BYTES: usize = 128 << 10;
@@ -63,7 +64,9 @@ pub(crate) struct Files {
 struct Worker {
     jobs: SyncSender<(PersistId, Job)>,
     kept: Receiver<Kept>,
-    waiting: usize,
+    /// Bytes of each record that waits, in the order in which they are answered.
+    waiting: VecDeque<usize>,
+    waiting_bytes: usize,
 }
 
 enum Job {
@@ -73,6 +76,15 @@ enum Job {
     Compact(Box<[u8]>),
     /// A small file: what it is for, where, its content.
     Replace(&'static str, PathBuf, Vec<u8>),
+}
+
+impl Job {
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Append(lines) | Self::Compact(lines) => lines.len(),
+            Self::Replace(_, _, content) => content.len(),
+        }
+    }
 }
 
 /// The snapshot file.
@@ -114,11 +126,14 @@ impl Files {
                 )
             }
         };
-        if worker.waiting >= RECORDS_WAITING_MAX {
-            return Err(PersistError(format!("{RECORDS_WAITING_MAX} other records wait for the disk")));
+        if worker.waiting.len() >= RECORDS_WAITING_MAX || worker.waiting_bytes >= RECORDS_WAITING_BYTES_MAX {
+            let (records, bytes) = (worker.waiting.len(), worker.waiting_bytes);
+            return Err(PersistError(format!("{records} other records of {bytes} bytes wait for the disk")));
         }
+        let bytes = job.bytes();
         worker.jobs.try_send((id, job)).map_err(|_| PersistError("the thread that writes has ended".to_owned()))?;
-        worker.waiting += 1;
+        worker.waiting.push_back(bytes);
+        worker.waiting_bytes += bytes;
         Ok(())
     }
 
@@ -152,8 +167,8 @@ impl Files {
     fn answer(&mut self, receive: impl FnOnce(&Receiver<Kept>) -> Option<Kept>) -> Option<Kept> {
         let worker = self.worker.as_mut()?;
         let kept = receive(&worker.kept)?;
-        worker.waiting -= 1;
-        if worker.waiting == 0 {
+        worker.waiting_bytes -= worker.waiting.pop_front().unwrap_or_default();
+        if worker.waiting.is_empty() {
             self.worker = None;
         }
         Some(kept)
@@ -190,7 +205,7 @@ impl Worker {
                 next = next.or_else(|| asked.recv().ok());
             }
         })?;
-        Ok(Self { jobs, kept, waiting: 0 })
+        Ok(Self { jobs, kept, waiting: VecDeque::new(), waiting_bytes: 0 })
     }
 }
 
@@ -350,7 +365,8 @@ mod tests {
         for id in 0..RECORDS_WAITING_MAX as u64 {
             assert_eq!(one.files.keep(PersistId(id), lines("a\n", false)), Ok(()));
         }
-        let refusal = format!("{RECORDS_WAITING_MAX} other records wait for the disk");
+        let bytes = 2 * RECORDS_WAITING_MAX;
+        let refusal = format!("{RECORDS_WAITING_MAX} other records of {bytes} bytes wait for the disk");
         assert_eq!(one.files.keep(PersistId(9_999), lines("b\n", false)), Err(PersistError(refusal)));
         drop(disk);
         for id in 0..RECORDS_WAITING_MAX as u64 {
@@ -359,6 +375,26 @@ mod tests {
         assert_eq!(one.files.keep(PersistId(9_999), lines("c\n", false)), Ok(()));
         assert_eq!(one.next(), (PersistId(9_999), Ok(())));
         assert!(std::fs::read(&path).expect("is there").ends_with(b"a\nc\n"));
+    }
+
+    #[test]
+    fn records_that_wait_for_the_disk_are_bounded_in_bytes_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("snapshot");
+        let (mut one, _) = open(FileOptions { snapshot: Some(path), ..FileOptions::default() }).expect("opens");
+        let snapshot = one.files.snapshot.clone().expect("there is one");
+        let disk = snapshot.lock().expect("no panic");
+        let mut keep = |bytes| {
+            let record = Persist::Snapshot { lines: vec![b'\n'; bytes].into(), replace: true };
+            one.files.keep(PersistId(0), record)
+        };
+        assert_eq!(keep(RECORDS_WAITING_BYTES_MAX - 1), Ok(()));
+        assert_eq!(keep(1), Ok(()), "the limit is not reached before");
+        let refusal = format!("2 other records of {RECORDS_WAITING_BYTES_MAX} bytes wait for the disk");
+        assert_eq!(keep(0), Err(PersistError(refusal)));
+        drop(disk);
+        assert_eq!([(); 2].map(|()| one.next().1), [Ok(()), Ok(())]);
+        assert_eq!(one.files.keep(PersistId(0), lines("a\n", true)), Ok(()));
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub(crate) const OUTPUTS_LEFT_OPEN_MAX: usize = 64;
 
 /// Records that wait for the disk.
 pub(crate) const RECORDS_WAITING_MAX: usize = 2 * PERSISTS_MAX;
+/// Bytes of the records that wait for the disk, but for the last of them: a whole snapshot is one record.
+pub(crate) const RECORDS_WAITING_BYTES_MAX: usize = 32 << 20;
 /// Bytes of records for the end of the snapshot that are written at once, but for the last of them.
 pub(crate) const APPENDED_BYTES_MAX: usize = 1 << 20;
 /// Lines of the log that are kept (rpc.md 6, monitor).
