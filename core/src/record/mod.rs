@@ -112,7 +112,7 @@ fn frame(content: &Frame<'_>, out: &mut Vec<u8>) {
 }
 
 /// The checksum of a length.
-fn guard(length: u32) -> [u8; 2] {
+pub(crate) fn guard(length: u32) -> [u8; 2] {
     let [low, high, ..] = crc32fast::hash(&length.to_le_bytes()).to_le_bytes();
     [low, high]
 }

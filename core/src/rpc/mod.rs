@@ -28,6 +28,8 @@ pub const VERSION: i32 = 1;
 
 /// Records that wait for one slow subscriber; the newest are dropped beyond it (rpc.md, back-pressure).
 pub const RECORDS_MAX: usize = 512;
+/// Bytes of records that wait for one slow subscriber, of all its streams and its monitor; one record may be longer.
+pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one header or body, and of requests that wait behind one that is not answered yet.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 /// Bytes of replies that may wait for the client before its next request is read; one reply may be longer.

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use super::codec::{self, CommandName, Header};
 use super::{
-    Body, QUERY_RECORD_BYTES_MAX, QueryRecord, RECORDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request,
-    SUBSCRIPTIONS_MAX, StreamEvent, StreamFilter, VERSION, texts,
+    Body, QUERY_RECORD_BYTES_MAX, QueryRecord, RECORD_BYTES_MAX, RECORDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX,
+    Reply, Request, SUBSCRIPTIONS_MAX, StreamEvent, StreamFilter, VERSION, texts,
 };
 use crate::log::Level;
 use crate::msgpack::{ReadError, Reader, Scan};
@@ -38,6 +38,8 @@ pub struct Session {
     outputs: VecDeque<OutputItem>,
     /// Bytes of the replies among the outputs.
     reply_bytes: usize,
+    /// Bytes of the records of streams and of the monitor among the outputs.
+    record_bytes: usize,
     /// Bytes of the query records among the outputs.
     query_record_bytes: usize,
     streams: BTreeMap<u64, Stream>,
@@ -342,7 +344,7 @@ impl Session {
     pub fn publish(&mut self, event: &StreamEvent) -> usize {
         let mut dropped: usize = 0;
         for (&seq, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.filter.matches(event)) {
-            if stream.queued >= RECORDS_MAX {
+            if stream.queued >= RECORDS_MAX || self.record_bytes >= RECORD_BYTES_MAX {
                 dropped = dropped.saturating_add(1);
                 continue;
             }
@@ -351,6 +353,7 @@ impl Session {
                 self.query_ids = self.query_ids.saturating_add(1);
             }
             let bytes = codec::write_event(seq, event, self.query_ids);
+            self.record_bytes = self.record_bytes.saturating_add(bytes.len());
             self.outputs.push_back(OutputItem { bytes, source: Source::Stream { seq, id: stream.id } });
         }
         dropped
@@ -369,11 +372,12 @@ impl Session {
         if level.is_some_and(|level| level < monitor.level) {
             return false;
         }
-        if monitor.queued >= RECORDS_MAX {
+        if monitor.queued >= RECORDS_MAX || self.record_bytes >= RECORD_BYTES_MAX {
             return true;
         }
         monitor.queued = monitor.queued.saturating_add(1);
         let bytes = codec::write_log(monitor.seq, line);
+        self.record_bytes = self.record_bytes.saturating_add(bytes.len());
         self.outputs.push_back(OutputItem { bytes, source: Source::Monitor { id: monitor.id } });
         false
     }
@@ -409,6 +413,9 @@ impl Session {
     pub fn next_output(&mut self) -> Option<Vec<u8>> {
         let item = self.outputs.pop_front()?;
         let bytes = item.bytes.len();
+        if matches!(item.source, Source::Stream { .. } | Source::Monitor { .. }) {
+            self.record_bytes = self.record_bytes.saturating_sub(bytes);
+        }
         match item.source {
             Source::Reply => self.reply_bytes = self.reply_bytes.saturating_sub(bytes),
             Source::Query => self.query_record_bytes = self.query_record_bytes.saturating_sub(bytes),

@@ -16,7 +16,8 @@ use crate::io::{
     StreamId,
 };
 use crate::lamport::LamportTime;
-use crate::record::{Entry, Head, Problem, Reader, RecordError, Writer, build};
+use crate::limits;
+use crate::record::{Entry, Head, Problem, Reader, RecordError, Writer, build, guard};
 use crate::rng::{Purpose, Rng, Seed};
 use crate::tests::harness;
 use crate::time::Time;
@@ -194,6 +195,23 @@ fn a_length_that_was_damaged_does_not_look_like_a_cut() {
     let offset = reader.offset();
     bytes[offset + 2] ^= 0x40;
     assert_eq!(read(&bytes), Err(RecordError { offset, problem: Problem::Sum }));
+}
+
+#[test]
+fn an_entry_of_the_largest_length_may_be_cut_off_and_a_longer_one_is_none() {
+    let mut bytes = segment(&stimuli());
+    let (_, mut reader) = Reader::open(&bytes).expect("a segment").expect("a head");
+    let _ = reader.entry();
+    let offset = reader.offset();
+    let mut with_length = |length: usize| {
+        let length = u32::try_from(length).expect("32 bits");
+        bytes[offset..offset + 4].copy_from_slice(&length.to_le_bytes());
+        bytes[offset + 4..offset + 6].copy_from_slice(&guard(length));
+        read(&bytes).map(|entries| entries.last() == Some(&Entry::Cut))
+    };
+    assert_eq!(with_length(limits::RECORD_BYTES_MAX), Ok(true));
+    let problem = Problem::Length(limits::RECORD_BYTES_MAX as u32 + 1);
+    assert_eq!(with_length(limits::RECORD_BYTES_MAX + 1), Err(RecordError { offset, problem }));
 }
 
 #[test]

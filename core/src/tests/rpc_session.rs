@@ -7,8 +7,9 @@ use super::rpc_vectors::HANDSHAKE;
 use crate::log::Level;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Value, Writer};
 use crate::rpc::{
-    Body, Client, CloseReason, Incoming, KeyOperation, KeyReport, QUERY_RECORD_BYTES_MAX, QueryRecord, RECORDS_MAX,
-    REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, SUBSCRIPTIONS_MAX, Session, SessionAction, StreamEvent, texts,
+    Body, Client, CloseReason, Incoming, KeyOperation, KeyReport, QUERY_RECORD_BYTES_MAX, QueryRecord,
+    RECORD_BYTES_MAX, RECORDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, SUBSCRIPTIONS_MAX, Session,
+    SessionAction, StreamEvent, texts,
 };
 
 const LIMITS: Limits = Limits { length: 1 << 20, depth: 16 };
@@ -124,6 +125,28 @@ fn a_failed_list_of_keys_has_an_empty_map_and_other_key_commands_nil() {
         session.reply(&Reply::error(&request, "1/1 nodes reported failure"));
         assert_eq!(bodies(&mut session)[0].get("Keys"), Some(&keys), "{operation:?}");
     }
+}
+
+#[test]
+fn records_of_all_streams_of_a_connection_take_a_bounded_room() {
+    let (mut session, mut client) = streaming();
+    for _ in 0..99 {
+        session.receive(&client.request(&Request::Stream { kind: b"user".to_vec() }).1);
+        assert_eq!(session.next_action(), None);
+        assert!(session.next_output().is_some());
+    }
+    let event = StreamEvent::User { ltime: 1, name: b"e".to_vec(), payload: Some(vec![0; 9_000]), coalesce: false };
+    let mut dropped = 0;
+    for _ in 0..20 {
+        dropped += session.publish(&event);
+    }
+    let (mut waiting, mut largest) = (0, 0);
+    while let Some(bytes) = session.next_output() {
+        (waiting, largest) = (waiting + bytes.len(), largest.max(bytes.len()));
+    }
+    assert!((RECORD_BYTES_MAX..RECORD_BYTES_MAX + largest).contains(&waiting), "{waiting} bytes wait");
+    assert_eq!(dropped, 20 * 100 - waiting / largest, "each that does not is told of");
+    assert_eq!(session.publish(&event), 0, "who has caught up misses no more");
 }
 
 #[test]
