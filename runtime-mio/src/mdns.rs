@@ -164,7 +164,9 @@ impl Discovery {
     fn take_new(&mut self, found: Vec<SocketAddr>) -> Vec<SocketAddr> {
         let mut new = Vec::new();
         for addr in found {
-            let is_full = self.hosts.len() == MDNS_HOSTS_MAX;
+            if !self.hosts.contains_key(&addr) && self.hosts.len() == MDNS_HOSTS_MAX && !self.forget_one() {
+                continue;
+            }
             let failures = match self.hosts.get_mut(&addr) {
                 Some(Host::Joined | Host::Joining { .. }) => continue,
                 Some(Host::Failed { failures: _, wait }) if *wait > 0 => {
@@ -172,13 +174,23 @@ impl Discovery {
                     continue;
                 }
                 Some(Host::Failed { failures, wait: _ }) => *failures,
-                None if is_full => continue,
                 None => 0,
             };
             self.hosts.insert(addr, Host::Joining { failures });
             new.push(addr);
         }
         new
+    }
+
+    /// Forgets the one that could not be joined most often; false: there is none. Whoever invents hosts on a link must not
+    /// keep those that are there from being found.
+    fn forget_one(&mut self) -> bool {
+        let failures = |host: &Host| match host {
+            Host::Failed { failures, .. } => Some(*failures),
+            Host::Joined | Host::Joining { .. } => None,
+        };
+        let failed = self.hosts.iter().filter_map(|(addr, host)| Some((failures(host)?, *addr)));
+        failed.max().is_some_and(|(_, addr)| self.hosts.remove(&addr).is_some())
     }
 
     /// A join is over. Those that failed are tried again when they answer the next time, then every second, fourth
@@ -496,6 +508,13 @@ mod tests {
             assert_eq!(discovery.take_new(hosts(port).collect()).len(), 256);
         }
         assert_eq!(discovery.take_new(hosts(17).collect()), [], "the limit is reached");
+        let invented: Vec<SocketAddr> = hosts(1).collect();
+        discovery.joined(&invented, |_| true);
+        let found: Vec<SocketAddr> = hosts(17).collect();
+        assert_eq!(discovery.take_new(found.clone()), found, "who could not be joined makes room");
+        discovery.joined(&found, |_| false);
+        assert_eq!((discovery.take_new(hosts(18).collect()).len(), discovery.hosts.len()), (0, MDNS_HOSTS_MAX));
+        assert_eq!(discovery.take_new(found), [], "who was joined is remembered");
     }
 
     #[test]
