@@ -375,6 +375,10 @@ impl Weather {
             self.there[node] = SPARE.to_owned();
             self.gone = true;
             self.step(at, &format!("leave = {{ nodes = [\"{name}\"], stay = false }}"));
+            // A process that stands still has not left when its name is taken, and wins the vote about it later.
+            for later in [0, LASTS / 2] {
+                self.step(at + later, &format!("resume = [\"{name}\"]"));
+            }
             self.step(at + LASTS, &format!("restart = {{ nodes = [\"{SPARE}\"], as = \"{name}\" }}"));
         } else {
             self.doing[node] = Doing::Moved;
