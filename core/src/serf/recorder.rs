@@ -16,6 +16,7 @@ use crate::lamport::LamportTime;
 use crate::log::Log;
 use crate::serf::Serf;
 use crate::snapshot::{Book, Line, Parsed, should_compact};
+use crate::time::Time;
 use crate::timers::TimerKind;
 use crate::types::Incarnation;
 
@@ -33,6 +34,8 @@ pub(super) struct Recorder {
     stale: bool,
     /// It could not be written.
     failed: bool,
+    /// When it was last written anew because of that.
+    retried: Option<Time>,
     /// Nothing but clocks is recorded after a leave.
     left: bool,
     written: Written,
@@ -139,8 +142,8 @@ impl Serf {
         if self.recorder.lines.is_empty() {
             return;
         }
-        if self.recorder.failed {
-            // The file that is written anew will hold all of it.
+        if self.recorder.failed && !self.recorder.is_rewriting() {
+            // The file that will be written anew holds all of it; one that is on its way does not.
             return self.recorder.lines.clear();
         }
         let recorder = &self.recorder;
@@ -231,8 +234,8 @@ impl Serf {
         self.recorder.leave = Some(ctx.persist(record));
     }
 
-    /// Lines are in the file, or are not. A file that could not be written is written anew after a while; that is said
-    /// once, and the node stays a member.
+    /// Lines are in the file, or are not. A file that could not be written is written anew, at once if that was not tried
+    /// a while ago, then after a while; that is said once, and the node stays a member.
     pub(super) fn on_snapshot_kept(&mut self, ctx: &mut Ctx<'_>, id: PersistId, result: Result<(), PersistError>) {
         let rewrite = self.recorder.rewrites.remove(&id);
         match result {
@@ -249,7 +252,15 @@ impl Serf {
                 if !core::mem::replace(&mut self.recorder.failed, true) {
                     ctx.log(Log::SnapshotNotWritten(why));
                 }
-                ctx.arm_if_idle(TimerKind::SnapshotRetry, ctx.now + RETRY_INTERVAL);
+                let soon = self.recorder.retried.is_none_or(|at| ctx.now >= at + RETRY_INTERVAL);
+                if soon && rewrite.is_none() && !self.recorder.is_rewriting() {
+                    let again = self.retry(ctx);
+                    if let Some(leave) = self.recorder.leave.as_mut().filter(|leave| **leave == id) {
+                        *leave = again;
+                    }
+                } else {
+                    ctx.arm_if_idle(TimerKind::SnapshotRetry, ctx.now + RETRY_INTERVAL);
+                }
             }
         }
         if self.recorder.leave.take_if(|leave| *leave == id).is_some() {
@@ -260,8 +271,13 @@ impl Serf {
     /// A file that could not be written is written anew.
     pub(super) fn on_snapshot_retry(&mut self, ctx: &mut Ctx<'_>) {
         if self.recorder.failed {
-            self.rewrite(ctx);
+            self.retry(ctx);
         }
+    }
+
+    fn retry(&mut self, ctx: &mut Ctx<'_>) -> PersistId {
+        self.recorder.retried = Some(ctx.now);
+        self.rewrite(ctx)
     }
 }
 
