@@ -375,6 +375,6 @@ pub const SHARED: u32 = 0o644;
 const LINKS_MAX: usize = 40;
 
 #[cfg(test)]
-mod simulated;
+pub(crate) mod simulated;
 #[cfg(test)]
 mod tests;

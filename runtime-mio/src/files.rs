@@ -1,5 +1,7 @@
 //! The files of an agent: snapshot, keyring and tags, written off the loop (cli.md 3.8 and 3.9).
 
+mod writer;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
@@ -16,8 +18,10 @@ use villein_core::limits;
 use villein_core::types::Tags;
 
 use crate::address::errno_text;
-use crate::durable::{AppendFile, DurableError, PRIVATE, RealDisk, SHARED, replace};
+use crate::durable::RealDisk;
 use crate::limits::{APPENDED_BYTES_MAX, RECORDS_WAITING_BYTES_MAX, RECORDS_WAITING_MAX};
+
+use self::writer::{Job, Writer};
 
 /// Writing to a file needs far less.
 const STACK_BYTES: usize = 128 << 10;
@@ -56,7 +60,7 @@ pub(crate) type Kept = (PersistId, Result<(), PersistError>);
 /// Starts a thread when something must be written, and lets it end when nothing is left.
 pub(crate) struct Files {
     options: FileOptions,
-    snapshot: Option<Arc<Mutex<Snapshot>>>,
+    writer: Arc<Mutex<Writer<RealDisk>>>,
     waker: Arc<Waker>,
     worker: Option<Worker>,
 }
@@ -69,46 +73,21 @@ struct Worker {
     waiting_bytes: usize,
 }
 
-enum Job {
-    /// Records for the end of the snapshot.
-    Append(Box<[u8]>),
-    /// The whole snapshot.
-    Compact(Box<[u8]>),
-    /// A small file: what it is for, where, its content.
-    Replace(&'static str, PathBuf, Vec<u8>),
-}
-
-impl Job {
-    const fn bytes(&self) -> usize {
-        match self {
-            Self::Append(lines) | Self::Compact(lines) => lines.len(),
-            Self::Replace(_, _, content) => content.len(),
-        }
-    }
-}
-
-/// The snapshot file.
-struct Snapshot {
-    path: PathBuf,
-    /// `None`: it must be opened again.
-    file: Option<AppendFile<RealDisk>>,
-}
-
 impl Files {
     /// Reads the snapshot and opens it for more.
     ///
     /// # Errors
     /// It cannot be read or written: upstream's text, with the file.
     pub(crate) fn open(options: FileOptions, waker: Arc<Waker>) -> Result<(Self, Option<Content>), String> {
-        let mut found = None;
-        let mut snapshot = None;
-        if let Some(path) = options.snapshot.clone() {
-            let failed = |problem: String| format!("Failed to setup snapshot: failed to open snapshot: {problem}");
-            found = read(&path).map_err(|error| failed(format!("open {}: {}", path.display(), errno_text(&error))))?;
-            let file = AppendFile::open(RealDisk, &path, SHARED).map_err(|error| failed(error.to_string()))?;
-            snapshot = Some(Arc::new(Mutex::new(Snapshot { path, file: Some(file) })));
-        }
-        Ok((Self { options, snapshot, waker, worker: None }, found))
+        let failed = |problem: String| format!("Failed to setup snapshot: failed to open snapshot: {problem}");
+        let found = match &options.snapshot {
+            Some(path) => {
+                read(path).map_err(|error| failed(format!("open {}: {}", path.display(), errno_text(&error))))?
+            }
+            None => None,
+        };
+        let writer = Writer::open(RealDisk, options.snapshot.as_deref()).map_err(|error| failed(error.to_string()))?;
+        Ok((Self { options, writer: Arc::new(Mutex::new(writer)), waker, worker: None }, found))
     }
 
     /// Has a record written; the answer is there when the waker has woken the loop.
@@ -116,11 +95,12 @@ impl Files {
     /// # Errors
     /// Why it cannot be kept: there is no file for it, too many wait, or there is no thread.
     pub(crate) fn keep(&mut self, id: PersistId, record: Persist) -> Result<(), PersistError> {
-        let job = self.job(record).ok_or_else(|| PersistError("the agent has no file to keep it in".to_owned()))?;
+        let job = Job::of(record, &self.options)
+            .ok_or_else(|| PersistError("the agent has no file to keep it in".to_owned()))?;
         let worker = match &mut self.worker {
             Some(worker) => worker,
             none => {
-                let started = Worker::start(self.snapshot.clone(), &self.waker);
+                let started = Worker::start(Arc::clone(&self.writer), &self.waker);
                 none.insert(
                     started.map_err(|error| PersistError(format!("no thread to write: {}", errno_text(&error))))?,
                 )
@@ -135,23 +115,6 @@ impl Files {
         worker.waiting.push_back(bytes);
         worker.waiting_bytes += bytes;
         Ok(())
-    }
-
-    fn job(&self, record: Persist) -> Option<Job> {
-        match record {
-            Persist::Incarnation(_) => None,
-            Persist::Snapshot { .. } if self.snapshot.is_none() => None,
-            Persist::Snapshot { lines, replace: true } => Some(Job::Compact(lines)),
-            Persist::Snapshot { lines, replace: false } => Some(Job::Append(lines)),
-            Persist::Keyring(keys) => {
-                let KeptFile { path, encode } = self.options.keyring.clone()?;
-                Some(Job::Replace("keyring", path, encode(&keys)))
-            }
-            Persist::Tags(tags) => {
-                let KeptFile { path, encode } = self.options.tags.clone()?;
-                Some(Job::Replace("tags", path, encode(&tags)))
-            }
-        }
     }
 
     /// The next answer that is there.
@@ -176,24 +139,18 @@ impl Files {
 }
 
 impl Worker {
-    fn start(snapshot: Option<Arc<Mutex<Snapshot>>>, waker: &Arc<Waker>) -> io::Result<Self> {
+    fn start(writer: Arc<Mutex<Writer<RealDisk>>>, waker: &Arc<Waker>) -> io::Result<Self> {
         let (jobs, asked) = sync_channel::<(PersistId, Job)>(RECORDS_WAITING_MAX);
         let (answers, kept) = sync_channel(RECORDS_WAITING_MAX);
         let waker = Arc::clone(waker);
         thread::Builder::new().name("files".to_owned()).stack_size(STACK_BYTES).spawn(move || {
             let mut next = asked.recv().ok();
-            while let Some((id, job)) = next.take() {
+            while let Some((id, mut job)) = next.take() {
                 let mut ids = vec![id];
-                let result = match job {
-                    Job::Append(lines) => {
-                        let mut lines = Vec::from(lines);
-                        next = gather(&asked, &mut ids, &mut lines);
-                        with(snapshot.as_deref(), |snapshot| snapshot.append(&lines))
-                    }
-                    Job::Compact(lines) => with(snapshot.as_deref(), |snapshot| snapshot.compact(&lines)),
-                    Job::Replace(what, path, content) => replace(&mut RealDisk, &path, &content, PRIVATE)
-                        .map_err(|error| PersistError(format!("Failed to write {what} file: {error}"))),
-                };
+                if let Job::Append(lines) = &mut job {
+                    next = gather(&asked, &mut ids, lines);
+                }
+                let result = writer.lock().unwrap_or_else(PoisonError::into_inner).write(&job);
                 for id in ids {
                     if answers.send((id, result.clone())).is_err() {
                         return;
@@ -227,31 +184,6 @@ fn gather(
     None
 }
 
-fn with(
-    snapshot: Option<&Mutex<Snapshot>>,
-    act: impl FnOnce(&mut Snapshot) -> Result<(), DurableError>,
-) -> Result<(), PersistError> {
-    let Some(snapshot) = snapshot else { return Ok(()) };
-    let mut snapshot = snapshot.lock().unwrap_or_else(PoisonError::into_inner);
-    act(&mut snapshot).map_err(|error| PersistError(error.to_string()))
-}
-
-impl Snapshot {
-    fn append(&mut self, lines: &[u8]) -> Result<(), DurableError> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(AppendFile::open(RealDisk, &self.path, SHARED)?),
-        };
-        file.append(lines)
-    }
-
-    fn compact(&mut self, lines: &[u8]) -> Result<(), DurableError> {
-        // Whatever comes of it, the open file may no longer be the one of that name.
-        self.file = None;
-        replace(&mut RealDisk, &self.path, lines, SHARED)
-    }
-}
-
 /// What a file holds, up to what a snapshot may; `None`: there is none.
 fn read(path: &Path) -> io::Result<Option<Content>> {
     let file = match File::open(path) {
@@ -262,6 +194,11 @@ fn read(path: &Path) -> io::Result<Option<Content>> {
     file.take(limits::SNAPSHOT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     Ok(Some(bytes.into()))
 }
+
+#[cfg(test)]
+mod crashes;
+#[cfg(test)]
+mod troubles;
 
 #[cfg(test)]
 mod tests {
@@ -359,9 +296,9 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("snapshot");
         let (mut one, _) = open(FileOptions { snapshot: Some(path.clone()), ..FileOptions::default() }).expect("opens");
-        let snapshot = one.files.snapshot.clone().expect("there is one");
+        let writer = Arc::clone(&one.files.writer);
         // A disk that takes nothing.
-        let disk = snapshot.lock().expect("no panic");
+        let disk = writer.lock().expect("no panic");
         for id in 0..RECORDS_WAITING_MAX as u64 {
             assert_eq!(one.files.keep(PersistId(id), lines("a\n", false)), Ok(()));
         }
@@ -382,8 +319,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("snapshot");
         let (mut one, _) = open(FileOptions { snapshot: Some(path), ..FileOptions::default() }).expect("opens");
-        let snapshot = one.files.snapshot.clone().expect("there is one");
-        let disk = snapshot.lock().expect("no panic");
+        let writer = Arc::clone(&one.files.writer);
+        let disk = writer.lock().expect("no panic");
         let mut keep = |bytes| {
             let record = Persist::Snapshot { lines: vec![b'\n'; bytes].into(), replace: true };
             one.files.keep(PersistId(0), record)

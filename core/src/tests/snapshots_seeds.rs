@@ -12,8 +12,8 @@ use crate::Config;
 use crate::command::{Command, Reply};
 use crate::config::{RetryJoin, SnapshotConfig};
 use crate::io::{
-    Output, Persist, PersistError, PersistId, ResolveError, ResolveId, Saved, Stimulus, StreamAction, StreamError, StreamEvent,
-    StreamId,
+    Output, Persist, PersistError, PersistId, ResolveError, ResolveId, Saved, Stimulus, StreamAction, StreamError,
+    StreamEvent, StreamId,
 };
 use crate::lamport::LamportTime;
 use crate::log::Log;

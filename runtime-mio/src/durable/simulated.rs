@@ -1,31 +1,34 @@
 //! A disk that loses power or fails at a chosen operation.
 
+mod leftovers;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::durable::{Attributes, Disk};
 
 /// The one directory of the disk.
-pub(super) const DIRECTORY: &str = "/d";
+pub(crate) const DIRECTORY: &str = "/d";
 
 /// What goes wrong, counted in operations from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(crate) enum Trouble {
     None,
     /// Operation number n and all after it do nothing: the power is gone.
     PowerCut(u32),
-    /// Operation number n fails with the given error.
-    Once(u32, i32),
+    /// Operation number n fails with the given error, and so do all up to the second number.
+    Between(u32, u32, i32),
     /// Every n-th operation fails.
     Every(u32, i32),
 }
 
 /// What of the things that were not synced a power cut leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loss {
+pub(crate) enum Loss {
     /// Nothing.
     All,
     /// All of them.
@@ -36,7 +39,7 @@ pub(super) enum Loss {
 
 /// Handles to one disk share it.
 #[derive(Clone, Debug)]
-pub(super) struct SimulatedDisk(Rc<RefCell<State>>);
+pub(crate) struct SimulatedDisk(Rc<RefCell<State>>);
 
 #[derive(Clone, Debug)]
 struct State {
@@ -52,29 +55,31 @@ struct State {
 struct Inode {
     /// The content as it was synced last, and as it was after each change since.
     contents: Vec<Vec<u8>>,
+    /// A sync of these bytes has failed: the system takes them for written, and no later sync brings them to the disk.
+    forgotten: Range<usize>,
     mode: u32,
 }
 
 impl SimulatedDisk {
-    pub(super) fn new(seed: u64, trouble: Trouble) -> Self {
+    pub(crate) fn new(seed: u64, trouble: Trouble) -> Self {
         let state = State { files: vec![], names: vec![BTreeMap::new()], trouble, operations: 0, random: seed };
         Self(Rc::new(RefCell::new(state)))
     }
 
     /// Goes on with other troubles, counted from here.
-    pub(super) fn expect(&self, trouble: Trouble) {
+    pub(crate) fn expect(&self, trouble: Trouble) {
         let mut state = self.0.borrow_mut();
         state.trouble = trouble;
         state.operations = 0;
     }
 
     /// Operations so far.
-    pub(super) fn operations(&self) -> u32 {
+    pub(crate) fn operations(&self) -> u32 {
         self.0.borrow().operations
     }
 
     /// The disk as it is found when the power is back.
-    pub(super) fn after_power_cut(&self, loss: Loss) -> Self {
+    pub(crate) fn after_power_cut(&self, loss: Loss) -> Self {
         let mut state = self.0.borrow().clone();
         let names = state.survivor(state.names.len(), loss);
         state.names = vec![state.names.swap_remove(names)];
@@ -91,13 +96,13 @@ impl SimulatedDisk {
     }
 
     /// What a reader sees.
-    pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
+    pub(crate) fn read(&self, path: &str) -> Option<Vec<u8>> {
         let state = self.0.borrow();
         let file = state.visible().get(Path::new(path))?;
         state.files[*file].contents.last().cloned()
     }
 
-    pub(super) fn names(&self) -> Vec<PathBuf> {
+    pub(crate) fn names(&self) -> Vec<PathBuf> {
         self.0.borrow().visible().keys().cloned().collect()
     }
 }
@@ -141,9 +146,11 @@ impl State {
         self.operations += 1;
         match self.trouble {
             Trouble::PowerCut(at) if number >= at => Err(io::Error::other("the power is gone")),
-            Trouble::Once(at, errno) if number == at => Err(io::Error::from_raw_os_error(errno)),
+            Trouble::Between(first, end, errno) if (first..end).contains(&number) => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
             Trouble::Every(step, errno) if number % step == step - 1 => Err(io::Error::from_raw_os_error(errno)),
-            Trouble::None | Trouble::PowerCut(_) | Trouble::Once(..) | Trouble::Every(..) => Ok(()),
+            Trouble::None | Trouble::PowerCut(_) | Trouble::Between(..) | Trouble::Every(..) => Ok(()),
         }
     }
 
@@ -160,9 +167,22 @@ impl State {
         contents.push(content);
     }
 
-    fn sync(&mut self, file: usize) {
-        let contents = &mut self.files[file].contents;
-        contents.drain(..contents.len() - 1);
+    fn sync(&mut self, file: usize) -> io::Result<()> {
+        let result = self.operate();
+        let Inode { contents, forgotten, .. } = &mut self.files[file];
+        let content = contents.last().expect("a content").clone();
+        if result.is_err() {
+            let from = if forgotten.start < forgotten.end { forgotten.start } else { contents[0].len() };
+            *forgotten = from..content.len();
+            return result;
+        }
+        *contents = vec![content];
+        if forgotten.start < forgotten.end {
+            let mut durable = contents[0].clone();
+            durable[forgotten.clone()].fill(0);
+            contents.insert(0, durable);
+        }
+        Ok(())
     }
 }
 
@@ -192,7 +212,7 @@ impl Disk for SimulatedDisk {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let file = state.files.len();
-        state.files.push(Inode { contents: vec![vec![]], mode });
+        state.files.push(Inode { contents: vec![vec![]], forgotten: 0..0, mode });
         state.change_names(|names| {
             names.insert(path.into(), file);
         });
@@ -224,14 +244,13 @@ impl Disk for SimulatedDisk {
         let mut state = self.0.borrow_mut();
         state.operate()?;
         state.change_content(*file, |content| content.truncate(len as usize));
+        let forgotten = &mut state.files[*file].forgotten;
+        forgotten.end = forgotten.end.min(len as usize);
         Ok(())
     }
 
     fn sync(&mut self, file: &mut usize) -> io::Result<()> {
-        let mut state = self.0.borrow_mut();
-        state.operate()?;
-        state.sync(*file);
-        Ok(())
+        self.0.borrow_mut().sync(*file)
     }
 
     fn sync_data(&mut self, file: &mut usize) -> io::Result<()> {

@@ -8,8 +8,8 @@ use std::path::Path;
 use rustix::io::Errno;
 use villein_core::snapshot::{Line, parse};
 
-use super::simulated::{Loss, SimulatedDisk, Trouble};
-use super::{AppendFile, DurableError, Operation, PRIVATE, RealDisk, SHARED, replace};
+use super::simulated::{DIRECTORY, Loss, SimulatedDisk, Trouble};
+use super::{AppendFile, Disk, DurableError, Operation, PRIVATE, RealDisk, SHARED, replace};
 
 const TAGS: &str = "/d/tags.json";
 const KEYRING: &str = "/d/keyring.json";
@@ -153,7 +153,7 @@ fn works_again(disk: SimulatedDisk, context: &str) {
     }
 }
 
-const ERRORS: [Errno; 3] = [Errno::NOSPC, Errno::IO, Errno::ACCESS];
+const ERRORS: [Errno; 4] = [Errno::NOSPC, Errno::IO, Errno::ROFS, Errno::ACCESS];
 
 #[test]
 fn a_replacement_that_fails_says_where_and_leaves_the_old_content() {
@@ -164,9 +164,9 @@ fn a_replacement_that_fails_says_where_and_leaves_the_old_content() {
                 let mut disk = SimulatedDisk::new(1, Trouble::None);
                 replace(&mut disk, Path::new(TAGS), b"the old content", PRIVATE).expect("no trouble");
                 if stale {
-                    super::Disk::create(&mut disk, Path::new("/d/tags.json.new"), PRIVATE).expect("no trouble");
+                    disk.create(Path::new("/d/tags.json.new"), PRIVATE).expect("no trouble");
                 }
-                disk.expect(Trouble::Once(at, errno.raw_os_error()));
+                disk.expect(Trouble::Between(at, at + 1, errno.raw_os_error()));
                 let Err(error) = replace(&mut disk, Path::new(TAGS), b"the new content", PRIVATE) else {
                     assert!(disk.operations() <= at, "operation {at} failed and nobody said so");
                     assert_eq!(disk.read(TAGS), Some(b"the new content".to_vec()));
@@ -250,6 +250,23 @@ fn records_that_could_not_be_appended_leave_no_half_line() {
             assert_eq!(disk.read(SNAPSHOT), Some(kept));
         }
     }
+}
+
+#[test]
+fn a_sync_that_failed_cannot_be_made_up_for_by_the_next() {
+    // What Linux does, and so what the simulated disk must: who only syncs again believes what is not so.
+    let mut disk = SimulatedDisk::new(1, Trouble::None);
+    let mut file = disk.create(Path::new(SNAPSHOT), SHARED).expect("no trouble");
+    while disk.read(SNAPSHOT).expect("there").len() < 9 {
+        let from = disk.read(SNAPSHOT).expect("there").len();
+        disk.write(&mut file, &b"clock: 1\n"[from..]).expect("no trouble");
+    }
+    disk.expect(Trouble::Between(0, 1, Errno::IO.raw_os_error()));
+    disk.sync(&mut file).expect_err("trouble");
+    disk.sync(&mut file).expect("the trouble is over");
+    disk.sync_directory(Path::new(DIRECTORY)).expect("the trouble is over");
+    assert_eq!(disk.read(SNAPSHOT).as_deref(), Some(&b"clock: 1\n"[..]));
+    assert_eq!(disk.after_power_cut(Loss::All).read(SNAPSHOT), Some(vec![0; 9]));
 }
 
 fn mode(path: &Path) -> u32 {
