@@ -19,7 +19,7 @@ use villein_core::log::Level;
 use villein_core::types::{GossipAddr, JoinTarget};
 use villein_core::{Input, Node, Output, Saved, Seed, Stimulus, Time};
 
-use crate::address;
+use crate::address::{self, errno_text};
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::handlers::Handlers;
@@ -30,7 +30,7 @@ use crate::mdns::Discovery;
 use crate::network::Network;
 use crate::options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reloader, StartError};
 use crate::perform::Answer;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorded, Recorder};
 use crate::requests::Asker;
 use crate::resolver::Resolver;
 use crate::rpc_server::RpcServer;
@@ -415,14 +415,18 @@ impl Agent {
     }
 
     /// The one place where the core is handed an input. What is recorded is written first, so that an input that panics is
-    /// in the file; a recording that cannot be written ends, and the agent goes on.
+    /// in the file; a recording that cannot be written pauses, and the agent goes on.
     fn handle(&mut self, stimulus: Stimulus<'_>, outputs: &mut Vec<Output>) {
         let input = Input { at: self.last, stimulus };
-        if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.input(&self.node, &input)
-        {
-            self.recorder = None;
-            self.journal.log(Level::Err, format_args!("agent: The recording ends, it cannot be written: {error}"));
+        if let Some(recorder) = &mut self.recorder {
+            match recorder.input(&self.node, &input) {
+                Recorded::Still => {}
+                Recorded::Interrupted(error) => self.journal.log(
+                    Level::Err,
+                    format_args!("agent: The recording is interrupted, it cannot be written: {}", errno_text(&error)),
+                ),
+                Recorded::Again => self.journal.log(Level::Info, format_args!("agent: Recording again")),
+            }
         }
         self.node.handle_into(input, outputs);
         if let Some(recorder) = &mut self.recorder {

@@ -1,18 +1,22 @@
 //! The files of a recording: what goes into the core is written before the core sees it.
 //!
 //! Segments are numbered files in one directory, which only the owner may read. When one is full the next begins with a
-//! checkpoint, and the oldest go when all of them are larger than they may be: what is left still replays.
+//! checkpoint, and the oldest go when all of them are larger than they may be: what is left still replays. A recording that
+//! cannot be written goes on in a new segment when that is possible again.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use villein_core::record::{EXTENSION, Head, Writer, build};
-use villein_core::{Input, Node, Output};
+use villein_core::{Input, Node, Output, Time};
 
 /// A segment is this part of all that is kept.
 const PARTS: u64 = 8;
+/// Time between two attempts to go on after something could not be written; as of a snapshot.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What is recorded where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,20 @@ pub(crate) struct Recorder {
     next: u64,
     number: u64,
     segment: Option<Segment>,
+    /// Nothing is recorded before this time, because it could not be written.
+    pause: Option<Time>,
     buffer: Vec<u8>,
+}
+
+/// What has become of an input's record.
+#[derive(Debug)]
+pub(crate) enum Recorded {
+    /// It is as it was before: written, or not while nothing can be.
+    Still,
+    /// It is not written, and neither is what follows for a while. This is said once.
+    Interrupted(io::Error),
+    /// It is written, in a new segment, after others were not.
+    Again,
 }
 
 struct Segment {
@@ -59,16 +76,37 @@ impl Recorder {
             DirBuilder::new().recursive(true).mode(0o700).create(&options.directory)?;
         }
         let next = segments(&options.directory)?.last().map_or(0, |(number, _)| number + 1);
-        let mut recorder = Self { options, run, next, number: 0, segment: None, buffer: Vec::new() };
+        let mut recorder = Self { options, run, next, number: 0, segment: None, pause: None, buffer: Vec::new() };
         recorder.turn(node)?;
         Ok(recorder)
     }
 
     /// Writes down what the node is about to see.
-    ///
-    /// # Errors
-    /// It cannot be written. Nothing more is: behind half an entry, a whole one would look like damage.
-    pub(crate) fn input(&mut self, node: &Node, input: &Input<'_>) -> io::Result<()> {
+    pub(crate) fn input(&mut self, node: &Node, input: &Input<'_>) -> Recorded {
+        if self.pause.is_some_and(|until| input.at < until) {
+            return Recorded::Still;
+        }
+        let pauses = self.pause.is_some();
+        if pauses {
+            // A number is left out, so that nobody takes the next segment for one that goes on where the last one ended.
+            self.number += 1;
+        }
+        match self.write(node, input) {
+            Ok(()) if pauses => {
+                self.pause = None;
+                Recorded::Again
+            }
+            Ok(()) => Recorded::Still,
+            Err(error) => {
+                // Behind half an entry, a whole one would look like damage.
+                self.segment = None;
+                self.pause = Some(input.at + RETRY_INTERVAL);
+                if pauses { Recorded::Still } else { Recorded::Interrupted(error) }
+            }
+        }
+    }
+
+    fn write(&mut self, node: &Node, input: &Input<'_>) -> io::Result<()> {
         if self.segment.as_ref().is_none_or(|segment| segment.is_full(self.options.limit)) {
             self.turn(node)?;
         }
@@ -76,11 +114,7 @@ impl Recorder {
         self.buffer.clear();
         segment.writer.input(input, &mut self.buffer);
         segment.bytes += self.buffer.len() as u64;
-        let written = segment.file.write_all(&self.buffer);
-        if written.is_err() {
-            self.segment = None;
-        }
-        written
+        segment.file.write_all(&self.buffer)
     }
 
     /// Takes in what the node put out.
@@ -101,13 +135,17 @@ impl Recorder {
     fn turn(&mut self, node: &Node) -> io::Result<()> {
         self.close()?;
         let path = self.options.directory.join(format!("{:08}.{EXTENSION}", self.next));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let head = Head { build: build(), run: self.run, number: self.number, checkpoint: node.checkpoint() };
         self.next += 1;
         self.number += 1;
         self.buffer.clear();
         let writer = Writer::begin(&head, &mut self.buffer);
-        file.write_all(&self.buffer)?;
+        if let Err(error) = file.write_all(&self.buffer) {
+            // Attempts that fail must not fill the directory; what cannot be removed is passed over by a replay.
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
         let head = self.buffer.len() as u64;
         self.segment = Some(Segment { file, writer, head, bytes: head });
         self.forget()
@@ -187,7 +225,7 @@ mod tests {
             let from = "127.0.0.2:7946".parse().expect("an address");
             let at = Time::from_nanos(second * 1_000_000_000);
             let input = Input { at, stimulus: Stimulus::Datagram { from, bytes: &bytes } };
-            recorder.input(&node, &input).expect("it is written");
+            assert!(matches!(recorder.input(&node, &input), Recorded::Still));
             recorder.outputs(&node.handle(input));
         }
         drop(recorder);
@@ -216,11 +254,11 @@ mod tests {
         assert!(inputs > 10);
     }
 
-    fn tick(recorder: &mut Recorder, node: &mut Node, second: u64) -> io::Result<()> {
+    fn tick(recorder: &mut Recorder, node: &mut Node, second: u64) -> Recorded {
         let input = Input { at: Time::from_nanos(second * 1_000_000_000), stimulus: Stimulus::Tick };
-        recorder.input(node, &input)?;
+        let recorded = recorder.input(node, &input);
         recorder.outputs(&node.handle(input));
-        Ok(())
+        recorded
     }
 
     fn begin(directory: &Path, limit: u64, node: &Node) -> Recorder {
@@ -241,24 +279,66 @@ mod tests {
         }
     }
 
+    /// A disk that takes nothing; gives what was written to before.
+    fn fill(recorder: &mut Recorder) -> File {
+        let full = File::options().write(true).open("/dev/full").expect("full");
+        std::mem::replace(&mut recorder.segment.as_mut().expect("a segment").file, full)
+    }
+
     #[test]
     fn nothing_is_written_behind_what_could_not_be() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut node = node();
         let mut recorder = begin(directory.path(), 1 << 20, &node);
-        tick(&mut recorder, &mut node, 0).expect("it is written");
+        assert!(matches!(tick(&mut recorder, &mut node, 0), Recorded::Still));
         let (_, path) = segments(directory.path()).expect("the directory").remove(0);
         let segment = recorder.segment.as_mut().expect("a segment");
         // Half an entry gets there, and then the disk is full.
         segment.file.write_all(&[200, 0, 0]).expect("it is written");
-        let mut real =
-            std::mem::replace(&mut segment.file, File::options().write(true).open("/dev/full").expect("full"));
-        let error = tick(&mut recorder, &mut node, 1).expect_err("the disk is full");
+        let mut real = fill(&mut recorder);
+        let Recorded::Interrupted(error) = tick(&mut recorder, &mut node, 1) else { panic!("the disk is full") };
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert!(recorder.segment.is_none(), "a later entry would stand behind half of one");
+        assert!(matches!(tick(&mut recorder, &mut node, 2), Recorded::Still), "it is said once");
         drop(recorder);
         real.flush().expect("it is there");
         assert_eq!(end(&path), (Entry::Cut, 1));
+    }
+
+    #[test]
+    fn a_recording_goes_on_when_it_can_be_written_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("recording");
+        let away = directory.path().join("away");
+        let mut node = node();
+        let mut recorder = begin(&path, 1 << 20, &node);
+        assert!(matches!(tick(&mut recorder, &mut node, 0), Recorded::Still));
+        let _real = fill(&mut recorder);
+        assert!(matches!(tick(&mut recorder, &mut node, 1), Recorded::Interrupted(_)));
+        std::fs::rename(&path, &away).expect("moved");
+        for second in 2..100 {
+            assert!(matches!(tick(&mut recorder, &mut node, second), Recorded::Still), "it is said once");
+        }
+        std::fs::rename(&away, &path).expect("moved");
+        let again = (100..131).find(|&second| matches!(tick(&mut recorder, &mut node, second), Recorded::Again));
+        let again = again.expect("half a minute is enough");
+        assert!(again <= 121, "{again}");
+        drop(recorder);
+        let left = segments(&path).expect("the directory");
+        let heads = left.iter().map(|(_, path)| {
+            let bytes = std::fs::read(path).expect("a segment");
+            Reader::open(&bytes).expect("a segment").expect("a head").0
+        });
+        let heads: Vec<Head> = heads.collect();
+        assert_eq!(heads.len(), 2, "attempts that failed leave nothing");
+        assert_eq!(heads[0].run, heads[1].run);
+        assert!(heads[1].number > heads[0].number + 1, "the second is not what follows the first");
+        assert_eq!(end(&left[0].1), (Entry::Cut, 1));
+        let (_, inputs) = end(&left[1].1);
+        assert_eq!(inputs, 1, "from then on all is there");
+        let mut restored = Node::restore(&heads[1].checkpoint).expect("a checkpoint");
+        let _ = restored.handle(Input { at: Time::from_nanos(again * 1_000_000_000), stimulus: Stimulus::Tick });
+        assert_eq!(restored.checkpoint(), node.checkpoint(), "the state of that time");
     }
 
     #[test]
@@ -266,10 +346,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let mut node = node();
         let mut recorder = begin(directory.path(), 1 << 20, &node);
-        tick(&mut recorder, &mut node, 0).expect("it is written");
+        assert!(matches!(tick(&mut recorder, &mut node, 0), Recorded::Still));
         let panicked = std::thread::spawn(move || {
             let input = Input { at: Time::from_nanos(1), stimulus: Stimulus::Entropy { bytes: [1; 32] } };
-            recorder.input(&node, &input).expect("it is written");
+            assert!(matches!(recorder.input(&node, &input), Recorded::Still));
             std::panic::resume_unwind(Box::new("as the core would"));
         });
         panicked.join().expect_err("a panic");
@@ -285,7 +365,7 @@ mod tests {
         let mut recorder = begin(directory.path(), 128, &node);
         let head = recorder.segment.as_ref().expect("a segment").head;
         for second in 0..400 {
-            tick(&mut recorder, &mut node, second).expect("it is written");
+            assert!(matches!(tick(&mut recorder, &mut node, second), Recorded::Still));
             assert!(recorder.segment.as_ref().is_some_and(|segment| segment.bytes < segment.head * 2 + 100));
         }
         assert!(recorder.number > 1, "there is a next segment");

@@ -8,7 +8,7 @@ use crate::client::{map, text};
 use crate::support::Running;
 
 #[test]
-fn a_recording_that_can_no_longer_be_written_ends_and_the_agent_goes_on() {
+fn an_agent_goes_on_when_its_recording_can_no_longer_be_written() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("recording");
     // Segments of a few bytes: the next one is due soon, and has no place any more.
@@ -23,9 +23,9 @@ fn a_recording_that_can_no_longer_be_written_ends_and_the_agent_goes_on() {
     for _ in 0..200 {
         assert_eq!(event(&mut client), "");
     }
-    one.output.wait_for("[ERR] agent: The recording ends, it cannot be written: ");
+    one.output.wait_for("[ERR] agent: The recording is interrupted, it cannot be written: ");
     assert_eq!(event(&mut client), "");
     one.wait_for_members(&[("r1", "alive")]);
-    let told = one.output.lines().iter().filter(|line| line.contains("The recording ends")).count();
+    let told = one.output.lines().iter().filter(|line| line.contains("The recording is interrupted")).count();
     assert_eq!(told, 1, "it is said once");
 }
