@@ -5,6 +5,7 @@ mod agents;
 mod client;
 mod commands;
 mod discovery;
+mod disk;
 mod encryption;
 mod fake_agent;
 mod interface;

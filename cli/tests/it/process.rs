@@ -138,15 +138,24 @@ impl Output {
         self.wait_until(what, |printed| holds(&printed.text));
     }
 
+    /// Waits for something that an agent does every half minute.
+    pub(crate) fn wait_longer_for(&self, wanted: &str) {
+        self.wait(3 * PATIENCE, wanted, |printed| printed.text.contains(wanted));
+    }
+
     fn wait_for_end(&self) {
         self.wait_until("the end", |printed| printed.ended);
     }
 
     fn wait_until(&self, what: &str, holds: impl Fn(&Printed) -> bool) {
+        self.wait(PATIENCE, what, holds);
+    }
+
+    fn wait(&self, patience: Duration, what: &str, holds: impl Fn(&Printed) -> bool) {
         let (printed, changed) = &*self.0;
         let guard = printed.lock().expect("no panic");
         let waits = |printed: &mut Printed| !holds(printed) && !printed.ended;
-        let (guard, _) = changed.wait_timeout_while(guard, PATIENCE, waits).expect("no panic");
+        let (guard, _) = changed.wait_timeout_while(guard, patience, waits).expect("no panic");
         let (came, text) = (holds(&guard), guard.text.clone());
         drop(guard);
         assert!(came, "{what:?} does not come; so far:\n{text}");
@@ -215,11 +224,22 @@ impl Agent {
 
     /// Starts an agent that need not come up.
     pub(crate) fn launch(program: Program, net: Net, host: u8, name: &str, words: &[&str]) -> Self {
+        Self::spawn(net, host, name, words, |line| Process::spawn(&mut program.command(line)))
+    }
+
+    /// Starts an agent, somehow, that need not come up.
+    pub(crate) fn spawn(
+        net: Net,
+        host: u8,
+        name: &str,
+        words: &[&str],
+        start: impl FnOnce(&[&str]) -> Process,
+    ) -> Self {
         let ip = net.ip(host);
         let rpc_addr = format!("{ip}:7373");
         let mut line = vec!["agent", "-node", name, "-bind", &ip, "-rpc-addr", &rpc_addr];
         line.extend(words);
-        let process = Process::spawn(&mut program.command(&line));
+        let process = start(&line);
         Self { name: name.to_owned(), ip, rpc_addr, process }
     }
 
