@@ -8,7 +8,7 @@ one thing (in turn tags, keys, members) and kills it at a drawn time behind a dr
 acknowledged `tags`, `install-key`, `use-key` or `remove-key` must be in its file. A member that has come or gone is acknowledged when it was
 seen in `members` and a change of tags that was asked for after that was acknowledged: records go to the disk in their order. One that was
 seen and not confirmed so is counted by itself. The next round's agent must read the files and show the same tags. Now and then the snapshot is
-made so long that it is written anew in the next round. All agents are encrypted, on 127.79.0.1 to 127.79.0.6, the victim keeps its port.
+made so long that it is written anew in the next round. All agents are encrypted, on 127.79.0.1 to 127.79.0.4, the victim keeps its port.
 
 Exit code 1: something acknowledged is lost, or a file cannot be read. Python 3.8+ alone.
 """
@@ -37,12 +37,14 @@ class Loss(Exception):
     """Something that must not be."""
 
 
-def wait_for(what, holds, limit=20.0, pause=0.002):
+def wait_for(what, holds, limit=20.0, pause=0.002, must=True):
     end = time.monotonic() + limit
     while time.monotonic() < end:
         if holds():
-            return
+            return True
         time.sleep(pause)
+    if not must:
+        return False
     raise SystemExit(f"waited {limit:.0f} s for {what}")
 
 
@@ -91,20 +93,34 @@ class Agent:
             self.conn = None
 
 
+def changed(ring, change):
+    """A ring, primary first, after a change."""
+    command, key = change or ("none", None)
+    others = [other for other in ring if other != key]
+    if command == "use-key":
+        return [key] + others
+    if command == "install-key":
+        return others + [key] if ring[0] != key else ring
+    return others if command == "remove-key" and ring[0] != key else ring
+
+
+def same_ring(one, other):
+    return one[0] == other[0] and sorted(one) == sorted(other)
+
+
 class Run:
     def __init__(self, arguments, folder):
         self.rng = random.Random(arguments.seed)
         self.serf, self.folder = arguments.serf, folder
         self.victim = Agent(arguments.serf, folder, "victim", 1)
         self.standing = Agent(arguments.serf, folder, "standing", 2)
-        self.comers = [Agent(arguments.serf, folder, f"comer{number}", 3 + number) for number in range(4)]
-        self.tags, self.keys = {}, [self.new_key()]
-        for agent in (self.victim, self.standing):
-            self.write(agent.path("keyring"), self.keys)
+        self.comers = [Agent(arguments.serf, folder, f"comer{number}", 3 + number) for number in range(2)]
+        self.tags, self.keys, self.pending = {}, [self.new_key()], None
+        self.write(self.victim.path("keyring"), self.keys)
         self.write(self.victim.path("tags"), {})
         self.counts = {"kills": {kind: 0 for kind in KINDS}, "acknowledged changes checked": {kind: 0 for kind in KINDS},
                        "killed with a change under way": 0, "that change was kept": 0, "snapshot written anew": 0,
-                       "keys not changed everywhere": 0, "members seen but not confirmed": 0, "of these recorded": 0, "lost": 0}
+                       "keys not changed everywhere": 0, "clusters begun anew": 0, "members seen but not confirmed": 0, "of these recorded": 0, "lost": 0}
         self.moments = [0] * 5
         self.count = 0
 
@@ -132,7 +148,22 @@ class Run:
         shown = victim.members()["victim"][1]
         if shown != self.tags:
             raise Loss(f"the agent shows the tags {shown}, its file had {self.tags}")
-        wait_for("the victim to find the others again", lambda: victim.status("standing") == "alive")
+        live = {victim.name, self.standing.name, *(comer.name for comer in self.comers if comer.process)}
+        current = lambda: {name for name, (status, _) in victim.members().items() if status in ("alive", "leaving")}
+        if not wait_for("", lambda: current() == live, limit=8.0, must=False):
+            # A change of keys that was under way when its agent was killed can leave members without a common key. Not what is tested here.
+            self.counts["clusters begun anew"] += 1
+            for agent in (self.standing, *self.comers):
+                agent.kill()
+            self.begin()
+            victim.conn.call("join", {"Existing": [f"{self.standing.ip}:7946"], "Replay": False})
+            wait_for("the victim to find the others", lambda: victim.status("standing") == "alive")
+
+    def begin(self):
+        """Another member, which stays."""
+        shutil.copy(self.victim.path("keyring"), self.standing.path("keyring"))
+        self.standing.start([])
+        self.standing.connect()
 
     def shoot(self):
         """Kills at a drawn moment; says whether answers came until then, which count."""
@@ -198,34 +229,43 @@ class Run:
 
     def change_keys(self):
         """One change after the other, as an operator rotates; the last one is under way."""
-        rings, before = [self.keys], self.rng.randrange(5)
+        earlier, rings, before = self.pending, [self.keys], self.rng.randrange(1, 5)
         for number in range(before + 1):
-            keys = list(rings[-1])
-            if len(keys) > 2 or (number and number % 3 == 2):
-                command, key = "remove-key", keys.pop(1)
-            elif number and rings[-1] != rings[-2] and len(rings[-1]) > len(rings[-2]):
-                command, key = "use-key", keys[-1]
-                # The key that was the primary changes places with the one that is.
-                keys[0], keys[-1] = keys[-1], keys[0]
+            ring = rings[-1]
+            if number == 0:
+                # A change of the primary key may have been under way when the last agent was killed: now it is the same everywhere.
+                change = ("use-key", ring[0])
+            elif len(ring) > len(rings[-2]):
+                change = ("use-key", ring[-1])
+            elif len(ring) > 1 and (len(ring) > 2 or number % 3 == 0):
+                change = ("remove-key", ring[1])
             else:
-                command, key = "install-key", self.new_key()
-                keys.append(key)
-            rings.append(keys)
-            self.victim.conn.send(command, {"Key": key})
+                change = ("install-key", self.new_key())
+            rings.append(changed(ring, change))
+            self.victim.conn.send(change[0], {"Key": change[1]})
             acknowledged, answers = number, []
             while number < before and not answers:
                 answers = self.victim.conn.feed()
+            self.pending = change
             if any(error for _, _, error, _ in answers):
                 # Not every member did it, or said so in time: nothing is promised, here as well.
                 self.counts["keys not changed everywhere"] += 1
                 break
         acknowledged += self.shoot()
         self.keys = self.read("keyring")
-        same = lambda ring: ring[0] == self.keys[0] and sorted(ring) == sorted(self.keys)
-        if not any(same(ring) for ring in rings[acknowledged:]):
-            raise Loss(f"{acknowledged} changes of keys were acknowledged, the ring is {self.keys}, which is none of {rings[acknowledged:]}")
+        # What was under way an hour ago, so to speak, may come late from another member.
+        rings = [same_ring(ring, self.keys) or same_ring(changed(ring, earlier), self.keys) for ring in rings]
+        if not any(rings[acknowledged:]):
+            raise Loss(f"{acknowledged} changes of keys were acknowledged, the ring is {self.keys}; states that it is: {rings}")
         self.checked("keys", acknowledged)
-        self.under_way(acknowledged < len(rings) - 1, not same(rings[acknowledged]))
+        self.under_way(acknowledged < len(rings) - 1, not rings[acknowledged])
+
+    def found_keys(self):
+        """In a round without changes of keys the ring stays, but for the change that was under way when it was changed last."""
+        ring = self.read("keyring")
+        if not (same_ring(ring, self.keys) or same_ring(ring, changed(self.keys, self.pending))):
+            raise Loss(f"the ring was {self.keys} and is {ring}; {self.pending} was under way")
+        self.keys = ring
 
     def change_members(self):
         """Members come and go; then tags change, which says that what was seen before is on the disk."""
@@ -304,8 +344,7 @@ class Run:
 
     def play(self, rounds):
         begun, said, long = time.monotonic(), time.monotonic(), None
-        self.standing.start([])
-        self.standing.connect()
+        self.begin()
         # The first life has nobody to find again.
         with open(self.victim.path("snapshot"), "w") as file:
             file.write(f"alive: standing {self.standing.ip}:7946\n")
@@ -315,6 +354,8 @@ class Run:
             {"tags": self.change_tags, "keys": self.change_keys, "members": self.change_members}[kind]()
             self.counts["kills"][kind] += 1
             self.snapshot()
+            if kind != "keys":
+                self.found_keys()
             left = [name for name in os.listdir(self.folder) if name.startswith("victim.") and
                     name.split(".", 1)[1] not in ("log", "tags", "keyring", "snapshot", "tags.new", "keyring.new", "snapshot.new")]
             if left:
@@ -336,6 +377,7 @@ def main():
     parser.add_argument("--serf", required=True, help="the program")
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", help="a directory for the agents' files and logs if something is lost")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run, problem, begun = Run(arguments, folder), None, time.monotonic()
@@ -343,6 +385,8 @@ def main():
             run.play(arguments.rounds)
         except Loss as loss:
             problem = str(loss)
+            if arguments.keep:
+                shutil.copytree(folder, arguments.keep)
             run.counts["lost"] += 1
         finally:
             run.stop()
@@ -356,6 +400,9 @@ def main():
         "seconds": round(seconds, 1), "seconds a round": round(seconds / max(rounds, 1), 3)}, indent=2))
     if problem:
         print(f"FAILED {problem}")
+    elif run.counts["clusters begun anew"] * 50 > rounds:
+        problem = True
+        print("FAILED the members lost each other too often")
     elif run.counts["killed with a change under way"] * 2 < rounds:
         problem = True
         print("FAILED too few kills had a change under way")
