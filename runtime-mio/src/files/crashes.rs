@@ -96,7 +96,7 @@ fn sweep<K: Kind>(seeds: u64, step: usize, perform: Perform) -> Result<Counts, S
                 counts.between += usize::from(found.has(BESIDE) || content != nothing_more);
                 let judged = K::judge(&expected, content.as_deref()).and_then(|()| goes_on::<K>(found));
                 if let Err(error) = judged {
-                    problem.get_or_insert(format!("seed {seed}, power cut at operation {at}: {error}"));
+                    problem.get_or_insert_with(|| format!("seed {seed}, power cut at operation {at}: {error}"));
                 }
             });
             if let Some(problem) = problem {
@@ -335,6 +335,7 @@ pub(super) fn is_full() -> bool {
 }
 
 /// Sweeps as far as the environment wants, and says how far that was.
+#[expect(clippy::print_stdout, reason = "a test's figures")]
 fn check<K: Kind>(kind: &str, seeds: u64, step: usize, states_min: usize) {
     let (seeds, step) = if is_full() { (seeds * 8, 1) } else { (seeds, step) };
     let counts = sweep::<K>(seeds, step, real).unwrap_or_else(|problem| panic!("{kind}: {problem}"));

@@ -69,7 +69,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(disk: SimulatedDisk, slowness: usize) -> Self {
+    fn start(disk: &SimulatedDisk, slowness: usize) -> Self {
         let files = FileOptions {
             snapshot: Some(SNAPSHOT.into()),
             keyring: Some(KeptFile { path: KEYRING.into(), encode: encode_keys }),
@@ -92,10 +92,11 @@ impl Agent {
             files_found.write(&job).expect("no trouble yet");
         }
         let saved = Saved { snapshot: Some(Box::default()), ..Saved::default() };
+        let keys = config.keys.clone();
         let node = Node::new(config.clone(), Seed::simulated(1), Time::ZERO, saved).expect("a valid configuration");
         Self {
             node,
-            keys: config.keys.clone(),
+            keys,
             config,
             files,
             writer: files_found,
@@ -278,7 +279,7 @@ fn day(agent: &mut Agent) -> Vec<String> {
 fn live(trouble: Trouble, slowness: usize, seed: u64) -> (u32, usize, usize) {
     let context = format!("{trouble:?}, {slowness} wait");
     let disk = SimulatedDisk::new(seed, Trouble::None);
-    let mut agent = Agent::start(disk.clone(), slowness);
+    let mut agent = Agent::start(&disk, slowness);
     disk.expect(trouble);
     let refused = day(&mut agent);
     agent.wait(Duration::from_secs(1));
@@ -286,7 +287,7 @@ fn live(trouble: Trouble, slowness: usize, seed: u64) -> (u32, usize, usize) {
     disk.expect(Trouble::None);
 
     if let Trouble::Between(_, _, errno) = trouble {
-        let why = errno_text(&std::io::Error::from_raw_os_error(errno)).to_string();
+        let why = errno_text(&std::io::Error::from_raw_os_error(errno));
         for text in refused.iter().chain(&agent.failures) {
             assert!(text.contains(&why) && text.contains("/d"), "{context}: {text}");
         }
@@ -322,6 +323,7 @@ fn live(trouble: Trouble, slowness: usize, seed: u64) -> (u32, usize, usize) {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test's figures")]
 fn an_agent_lives_through_every_call_that_its_disk_refuses() {
     let full = super::crashes::is_full();
     let (calls, ..) = live(Trouble::None, 0, 1);
@@ -330,11 +332,11 @@ fn an_agent_lives_through_every_call_that_its_disk_refuses() {
     let ways = [(1, 0), (1, 2), (7, 2), (calls, 0)];
     for at in 0..calls {
         for (number, (length, slowness)) in ways.into_iter().enumerate() {
-            for errno in 0..ERRORS.len() {
-                if !full && errno != (at as usize + number) % ERRORS.len() {
+            for (place, errno) in ERRORS.iter().enumerate() {
+                if !full && place != (at as usize + number) % ERRORS.len() {
                     continue;
                 }
-                let trouble = Trouble::Between(at, at + length, ERRORS[errno].raw_os_error());
+                let trouble = Trouble::Between(at, at + length, errno.raw_os_error());
                 let (_, refused, failed) = live(trouble, slowness, u64::from(at));
                 runs += 1;
                 refusals += refused;
@@ -357,6 +359,7 @@ fn records(number: usize) -> Vec<u8> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test's figures")]
 fn half_a_record_never_becomes_one_with_the_next() {
     let jobs = || {
         let compact = |number| Job::Compact(records(number).into());
