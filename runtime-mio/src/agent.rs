@@ -23,7 +23,7 @@ use crate::address::{self, errno_text};
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::handlers::Handlers;
-use crate::limits::{CONTROLS_MAX, EVENTS_PER_TURN, INPUTS_PER_TURN};
+use crate::limits::{CONTROLS_MAX, EVENTS_PER_TURN, INPUTS_PER_TURN, STREAM_BYTES_PER_TURN};
 use crate::local_time::Zone;
 use crate::log_ring::{Journal, Sink};
 use crate::mdns::Discovery;
@@ -390,8 +390,12 @@ impl Agent {
     /// Hands the core what has come from the network, up to a bound.
     fn take_network(&mut self, now: Time) {
         let mut buffer = mem::take(&mut self.buffer);
+        let mut bytes = 0;
         for _ in 0..INPUTS_PER_TURN {
-            let Some(arrival) = self.network.next_arrival(now, self.poll.registry(), &mut buffer) else { break };
+            let streams = bytes < STREAM_BYTES_PER_TURN;
+            let arrival = self.network.next_arrival(now, self.poll.registry(), &mut buffer, streams);
+            let Some(arrival) = arrival else { break };
+            bytes += arrival.stream_bytes();
             let at = self.node.next_deadline().map_or(now, |deadline| now.min(deadline.at.previous()));
             self.measure_arrival(now, &arrival);
             self.feed(at, arrival.stimulus(&buffer));

@@ -11,6 +11,8 @@ use villein_core::limits::{PERSISTS_MAX, STREAMS_BYTES_MAX};
 
 /// Inputs from the network in one turn (ARCHITECTURE.md: the contract, 2).
 pub(crate) const INPUTS_PER_TURN: usize = 64;
+/// Bytes from streams in one turn, after which it has datagrams alone: the clients and the clock must not wait for more.
+pub(crate) const STREAM_BYTES_PER_TURN: usize = 1 << 20;
 /// Readiness events taken from the system in one turn.
 pub(crate) const EVENTS_PER_TURN: usize = 64;
 /// Messages from other threads that wait.

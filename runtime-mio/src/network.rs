@@ -54,6 +54,14 @@ pub(crate) enum Arrival {
 }
 
 impl Arrival {
+    /// How many bytes of a stream came.
+    pub(crate) const fn stream_bytes(&self) -> usize {
+        match self {
+            Self::Bytes(_, len) => *len,
+            Self::Datagram(..) | Self::Accepted(..) | Self::Connected(_) | Self::Closed(_) | Self::Failed(..) => 0,
+        }
+    }
+
     /// The input for the core; `buffer` is the one that was read into.
     pub(crate) fn stimulus(self, buffer: &[u8]) -> Stimulus<'_> {
         let bytes = |len| buffer.get(..len).unwrap_or_default();
@@ -117,8 +125,14 @@ impl Network {
         [self.listener.deadline(now), self.streams.deadline()].into_iter().flatten().min()
     }
 
-    /// The next thing that has come; datagrams and streams take turns.
-    pub(crate) fn next_arrival(&mut self, now: Time, registry: &Registry, buffer: &mut [u8]) -> Option<Arrival> {
+    /// The next thing that has come; datagrams and streams take turns, where streams are to be read.
+    pub(crate) fn next_arrival(
+        &mut self,
+        now: Time,
+        registry: &Registry,
+        buffer: &mut [u8],
+        streams: bool,
+    ) -> Option<Arrival> {
         if self.told.is_empty() {
             self.accept(now, registry);
         }
@@ -126,6 +140,7 @@ impl Network {
             return Some(told);
         }
         if self.datagram_last
+            && streams
             && let Some(arrival) = self.read_streams(buffer)
         {
             self.datagram_last = false;
@@ -138,7 +153,7 @@ impl Network {
             }
             self.udp_readable = false;
         }
-        self.read_streams(buffer)
+        if streams { self.read_streams(buffer) } else { None }
     }
 
     fn read_streams(&mut self, buffer: &mut [u8]) -> Option<Arrival> {

@@ -84,7 +84,7 @@ fn of_the_network_so_much_is_taken_in_one_turn() {
         let mut buffer = mem::take(&mut agent.buffer);
         let now = agent.now();
         let waiting =
-            std::iter::from_fn(|| agent.network.next_arrival(now, agent.poll.registry(), &mut buffer)).count();
+            std::iter::from_fn(|| agent.network.next_arrival(now, agent.poll.registry(), &mut buffer, true)).count();
         agent.buffer = buffer;
         assert_eq!(waiting, left, "of {sent}");
     }
