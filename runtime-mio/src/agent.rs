@@ -23,7 +23,7 @@ use crate::address::{self, errno_text};
 use crate::clock::Clock;
 use crate::files::Files;
 use crate::handlers::Handlers;
-use crate::limits::{CONTROLS_MAX, EVENTS_PER_TURN, INPUTS_PER_TURN, STREAM_BYTES_PER_TURN};
+use crate::limits::{CONTROLS_MAX, EVENTS_PER_TURN, INPUTS_PER_TURN, LOG_WAIT_MAX, STREAM_BYTES_PER_TURN};
 use crate::local_time::Zone;
 use crate::log_ring::{Journal, Sink};
 use crate::mdns::Discovery;
@@ -341,6 +341,7 @@ impl Agent {
         self.mind_leave(now);
         self.serve_clients(now);
         self.telemetry.mind(now, &self.node);
+        self.journal.release(false);
         Ok(())
     }
 
@@ -366,6 +367,7 @@ impl Agent {
             self.rpc.deadline(now),
             self.handlers.deadline(now),
             self.telemetry.deadline(),
+            self.journal.is_holding().then(|| now + LOG_WAIT_MAX),
         ];
         deadlines.into_iter().flatten().min().unwrap_or(self.entropy_at)
     }

@@ -130,14 +130,19 @@ impl Handlers {
     fn take_up(&mut self, scripts: &[EventScript], journal: &mut Journal) -> Option<()> {
         let occurrence = self.waiting.pop_front()?;
         self.waiting_bytes -= occurrence.bytes();
-        if self.dropped > 0 {
-            let dropped = std::mem::take(&mut self.dropped);
-            let problem = format_args!("agent: {dropped} events were dropped: event handlers lagged behind");
-            journal.log(Level::Warn, problem);
-        }
+        self.say_dropped(journal);
         let lines = lines_for(&occurrence, scripts).map(str::to_owned).collect();
         self.current.push(Current { occurrence, lines, script: None });
         Some(())
+    }
+
+    /// Says how many events were dropped, now or when there may be such a line again.
+    fn say_dropped(&mut self, journal: &mut Journal) {
+        let dropped = self.dropped;
+        let problem = format_args!("agent: {dropped} events were dropped: event handlers lagged behind");
+        if dropped > 0 && journal.log_sum(Level::Warn, problem) {
+            self.dropped = 0;
+        }
     }
 
     /// Runs a line for the event at a place that [`Self::next_line`] has given.
@@ -162,6 +167,9 @@ impl Handlers {
         // Together they are not to hold up the rest longer than one.
         let reads = (SCRIPT_READS_PER_TURN / (self.current.len() + self.left_open.len()).max(1)).max(1);
         self.left_open.retain_mut(|output| !output.discard(reads, buffer));
+        if self.waiting.is_empty() {
+            self.say_dropped(journal);
+        }
         let mut ended = Vec::new();
         for current in &mut self.current {
             let Some(mut script) = current.script.take() else { continue };
@@ -217,7 +225,8 @@ impl Handlers {
             return Some(now);
         }
         let slow = scripts().filter(|script| !script.said_slow).map(|script| script.started + SLOW);
-        slow.chain(scripts().filter_map(Script::deadline)).min()
+        let unsaid = (self.dropped > 0 && self.waiting.is_empty()).then(|| now + SLOW);
+        slow.chain(scripts().filter_map(Script::deadline)).chain(unsaid).min()
     }
 }
 
@@ -348,6 +357,17 @@ mod tests {
         assert_eq!((handlers.waiting.len(), lines(&journal, "lag behind: 1024 events wait")), (EVENTS_WAITING_MAX, 1));
         assert_eq!(handlers.next_line(&scripts, NonZeroUsize::MIN, &mut journal), Some((0, "x".to_owned())));
         assert_eq!(lines(&journal, "agent: 3 events were dropped"), 1);
+        // Where such a line would have to wait nothing is forgotten.
+        let mut said = 0;
+        for round in 1..=100 {
+            handlers.dropped += round;
+            let before = lines(&journal, "events were dropped");
+            handlers.say_dropped(&mut journal);
+            let is_said = lines(&journal, "events were dropped") > before;
+            assert_eq!(is_said, handlers.dropped == 0, "{round}");
+            said += usize::from(is_said);
+        }
+        assert!((9..=11).contains(&said), "{said}");
     }
 
     #[test]

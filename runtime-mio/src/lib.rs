@@ -22,6 +22,7 @@ mod invocation;
 mod lifecycle;
 mod limits;
 mod local_time;
+mod log_pace;
 mod log_ring;
 mod mdns;
 mod network;

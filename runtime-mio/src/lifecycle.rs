@@ -141,6 +141,8 @@ impl Agent {
         }
         // What is on its way to the disk must not be cut short by our end.
         while self.files.wait(DISK_MAX).is_some() {}
+        self.rpc.tell_all_missed(&mut self.journal);
+        self.journal.release(true);
         self.journal.log(Level::Info, format_args!("agent: shutdown complete"));
         self.close_clients();
         if self.journal.is_broken() { Exit::BrokenPipe } else { exit }

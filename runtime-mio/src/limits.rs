@@ -35,6 +35,14 @@ pub(crate) const NAMES_WAITING_MAX: usize = 64;
 
 /// Clients at one time; upstream has no bound (rpc.md 1).
 pub(crate) const CLIENTS_MAX: usize = 1_024;
+/// Descriptors that clients leave to gossip, files and scripts where the system gives the process few.
+pub(crate) const DESCRIPTORS_KEPT: u64 = 256;
+/// Bytes that are read from one client in one turn: the others and the clock must not wait for more.
+pub(crate) const CLIENT_READ_BYTES: usize = 4 << 10;
+/// Bytes of requests of all clients that have come in part: one has a few hundred, the longest join of all 64 KiB.
+pub(crate) const CLIENT_REQUESTS_BYTES_MAX: usize = 2 << 20;
+/// Clients that are gone and of which it must still be said what they missed.
+pub(crate) const CLIENTS_GONE_MAX: usize = CLIENTS_MAX;
 /// How long a client may take to say who it is. Later it may be silent for as long as it likes, as with upstream.
 pub(crate) const CLIENT_GREETING_MAX: Duration = Duration::from_secs(10);
 /// Bytes that a client may send before it has said who it is; a handshake and a token have less than a hundred.
@@ -73,6 +81,8 @@ pub(crate) const RECORDS_WAITING_BYTES_MAX: usize = 32 << 20;
 pub(crate) const APPENDED_BYTES_MAX: usize = 1 << 20;
 /// Lines of the log that are kept (rpc.md 6, monitor).
 pub(crate) const LOG_LINES_MAX: usize = 512;
+/// How long log lines that came too fast wait.
+pub(crate) const LOG_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Bytes of one line of the log; a line is at most a few hundred bytes, but some list many addresses or hold what a client
 /// or a script has said.
 pub(crate) const LOG_LINE_BYTES_MAX: usize = 32 << 10;

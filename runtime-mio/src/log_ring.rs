@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
+use std::panic::Location;
 
-use villein_core::log::Level;
+use villein_core::log::{Level, Log};
 
 use crate::clock::Clock;
 use crate::limits::{LOG_BYTES_MAX, LOG_GATED_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::local_time::Zone;
+use crate::log_pace::{Kind, Pace, Paces, Verdict};
 use crate::syslog::Syslog;
 
 /// Where an agent's output goes: standard output, or a buffer of the embedder.
@@ -44,6 +46,7 @@ pub(crate) struct Journal {
     gate: Option<Gate>,
     broken: bool,
     syslog: Option<Syslog>,
+    paces: Paces,
 }
 
 #[derive(Default)]
@@ -67,6 +70,7 @@ impl Journal {
             gate: Some(Gate::default()),
             broken: false,
             syslog: None,
+            paces: Paces::default(),
         }
     }
 
@@ -80,8 +84,71 @@ impl Journal {
         self.syslog = syslog;
     }
 
-    /// Keeps a line and puts it out if its level is high enough.
+    /// Keeps a line and puts it out if its level is high enough. Lines that are written at one place are of one kind; in a
+    /// flood of them some stand for many (`log_pace.rs`).
+    #[track_caller]
     pub(crate) fn log(&mut self, level: Level, text: fmt::Arguments<'_>) {
+        self.log_at((Kind::Place(Location::caller()), Pace::of_level(level)), level, 1, text);
+    }
+
+    /// Same as [`Journal::log`], for lines about clients that come.
+    #[track_caller]
+    pub(crate) fn log_visit(&mut self, level: Level, text: fmt::Arguments<'_>) {
+        self.log_at((Kind::Place(Location::caller()), Pace::VISIT), level, 1, text);
+    }
+
+    /// Same as [`Journal::log`], for a record of the core.
+    pub(crate) fn log_record(&mut self, log: &Log) {
+        self.log_at((Kind::of(log), Pace::of(log)), log.level(), 1, format_args!("{log}"));
+    }
+
+    /// Same as [`Journal::log`], for a line of that kind that stands for `count`.
+    pub(crate) fn log_at(&mut self, kind: (Kind, Pace), level: Level, count: u64, text: fmt::Arguments<'_>) {
+        match self.paces.take(kind, Clock::wall(), level, count, text) {
+            Verdict::Write => self.write_one_of(level, count.saturating_sub(1), text),
+            Verdict::Held => {}
+        }
+    }
+
+    /// Same as [`Journal::log`], for a line that has a sum in it: where it would have to wait nothing is done, false is given, and
+    /// who has the sum keeps it.
+    #[track_caller]
+    pub(crate) fn log_sum(&mut self, level: Level, text: fmt::Arguments<'_>) -> bool {
+        let kind = (Kind::Place(Location::caller()), Pace::of_level(level));
+        let has_room = self.has_room(kind);
+        if has_room {
+            self.log_at(kind, level, 1, text);
+        }
+        has_room
+    }
+
+    /// Whether a line of that kind would be written at once.
+    pub(crate) fn has_room(&mut self, kind: (Kind, Pace)) -> bool {
+        self.paces.has_room(kind, Clock::wall())
+    }
+
+    /// Whether lines wait for [`Journal::release`].
+    pub(crate) const fn is_holding(&self) -> bool {
+        self.paces.is_holding()
+    }
+
+    /// Writes the lines that have waited long enough, or `all` that wait.
+    pub(crate) fn release(&mut self, all: bool) {
+        while self.paces.is_holding()
+            && let Some((level, text, more)) = self.paces.release(Clock::wall(), all)
+        {
+            self.write_one_of(level, more, format_args!("{text}"));
+        }
+    }
+
+    fn write_one_of(&mut self, level: Level, more: u64, text: fmt::Arguments<'_>) {
+        match more {
+            0 => self.write(level, text),
+            more => self.write(level, format_args!("{text} (and {more} more like it)")),
+        }
+    }
+
+    fn write(&mut self, level: Level, text: fmt::Arguments<'_>) {
         let now = Clock::wall();
         if now != self.second.0 {
             self.second = (now, self.zone.stamp(now).to_string());
@@ -268,6 +335,32 @@ mod tests {
         let text = text();
         let shown: Vec<_> = text.lines().map(str::trim_start).collect();
         assert!(shown == lines, "what is put out is cut like what is kept");
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_is_counted_and_other_lines_are_not_touched() {
+        let (mut journal, text) = journal(Level::Info);
+        journal.open_gate();
+        for number in 0..1_000 {
+            journal.log(Level::Warn, format_args!("agent: complaint {number}"));
+            if number % 100 == 0 {
+                journal.log(Level::Info, format_args!("agent: news {number}"));
+            }
+        }
+        assert!(journal.is_holding());
+        journal.release(true);
+        let text = text();
+        let complaints: Vec<_> = text.lines().filter(|line| line.contains("complaint")).collect();
+        // A second may have ended meanwhile.
+        assert!((11..=12).contains(&complaints.len()), "{text}");
+        assert!(complaints[9].ends_with("agent: complaint 9"), "{text}");
+        let more = |line: &str| {
+            line.split_once(" (and ")
+                .map_or(0, |(_, more)| more.trim_end_matches(" more like it)").parse::<usize>().expect("a number"))
+        };
+        assert_eq!(complaints.iter().map(|line| 1 + more(line)).sum::<usize>(), 1_000, "each is counted: {text}");
+        assert_eq!(text.matches("agent: news").count(), 10);
+        assert_eq!(text.lines().count(), complaints.len() + 10);
     }
 
     #[test]

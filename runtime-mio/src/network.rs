@@ -222,9 +222,10 @@ impl Network {
         if std::mem::take(&mut self.udp_writable) {
             self.udp.flush(registry, &mut answers);
             answers.retain(|answer| !matches!(answer, Answer::Resumed(Activity::Upkeep)));
-            let dropped = self.udp.take_dropped();
-            if dropped > 0 {
-                journal.log(Level::Warn, format_args!("memberlist: dropped {dropped} packets: the socket was full"));
+            let dropped = self.udp.dropped();
+            let problem = format_args!("memberlist: dropped {dropped} packets: the socket was full");
+            if dropped > 0 && journal.log_sum(Level::Warn, problem) {
+                self.udp.forget_dropped();
             }
         }
         answers

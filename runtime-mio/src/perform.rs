@@ -71,7 +71,7 @@ impl Agent {
                 None
             }
             Output::Log(log) => {
-                self.journal.log(log.level(), format_args!("{log}"));
+                self.journal.log_record(&log);
                 None
             }
         };

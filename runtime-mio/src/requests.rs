@@ -76,6 +76,8 @@ impl Agent {
         for id in self.rpc.ids() {
             self.serve_client(id, now);
         }
+        self.rpc.shed(&mut self.journal);
+        self.rpc.tell_missed(&mut self.journal);
         self.rpc.pump_log(&mut self.journal);
         self.rpc.flush(now, &mut self.journal);
     }
@@ -85,7 +87,7 @@ impl Agent {
         let mut buffer = mem::take(&mut self.buffer);
         if let Some(client) = self.rpc.client(id) {
             match client.read(&mut buffer) {
-                Input::Bytes(len) => client.session.receive(buffer.get(..len).unwrap_or_default()),
+                Input::Bytes(len) => client.receive(buffer.get(..len).unwrap_or_default()),
                 Input::End => client.session.end_of_input(),
                 Input::Nothing => {}
                 Input::Gone => self.rpc.forget(id),
@@ -105,7 +107,11 @@ impl Agent {
             if client.is_owed() {
                 return;
             }
-            let Some(action) = client.session.next_action() else { return };
+            let action = client.session.next_action();
+            if action.is_some() || client.is_owed() {
+                client.note_request();
+            }
+            let Some(action) = action else { return };
             self.act_for(id, action, now);
         }
     }

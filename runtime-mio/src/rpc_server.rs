@@ -1,20 +1,25 @@
 //! RPC clients: their sockets around `villein_core::rpc` sessions. What they ask for is done in `requests.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 
 use mio::{Interest, Registry};
+use rustix::process::{Resource, getrlimit};
 use villein_core::Time;
 use villein_core::event::QueryKey;
 use villein_core::limits;
 use villein_core::log::Level;
 use villein_core::rpc::{QueryRecord, Session, StreamEvent};
 
-use crate::limits::{CLIENT_CLOSE_MAX, CLIENT_GREETING_BYTES_MAX, CLIENT_GREETING_MAX, CLIENT_STALL_MAX, CLIENTS_MAX};
+use crate::limits::{
+    CLIENT_CLOSE_MAX, CLIENT_GREETING_BYTES_MAX, CLIENT_GREETING_MAX, CLIENT_READ_BYTES, CLIENT_STALL_MAX,
+};
 use crate::log_ring::Journal;
 use crate::rpc_socket::{Arrival, Connection, Peer, RpcListener};
 use crate::tokens::Source;
+
+mod bounds;
 
 /// The listener and its clients.
 pub(crate) struct RpcServer {
@@ -23,6 +28,10 @@ pub(crate) struct RpcServer {
     clients: BTreeMap<u64, Client>,
     clients_max: usize,
     accepted: u64,
+    /// The client that was last said to miss events.
+    told: u64,
+    /// Clients that are gone, and how many events they have missed of which nothing was said.
+    gone: VecDeque<(Peer, u64)>,
 }
 
 /// A connected client.
@@ -52,6 +61,10 @@ pub(crate) struct Client {
     monitor: Option<u64>,
     /// Whether its monitor has lost lines since it last kept up.
     drops_lines: bool,
+    /// Events that its streams have missed and of which nothing was said yet.
+    missed: u64,
+    /// Bytes that have come of a request whose end has not.
+    held: usize,
 }
 
 /// What reading from a client gave.
@@ -71,7 +84,15 @@ pub(crate) enum Input {
 impl RpcServer {
     /// Serves who comes to `listener`. An empty token lets everybody in.
     pub(crate) fn new(listener: RpcListener, auth: Vec<u8>) -> Self {
-        Self { listener, auth, clients: BTreeMap::new(), clients_max: CLIENTS_MAX, accepted: 0 }
+        Self {
+            listener,
+            auth,
+            clients: BTreeMap::new(),
+            clients_max: bounds::clients_max(getrlimit(Resource::Nofile).current),
+            accepted: 0,
+            told: 0,
+            gone: VecDeque::new(),
+        }
     }
 
     /// The address of its port, if it has one.
@@ -94,11 +115,13 @@ impl RpcServer {
 
     /// When the server wants to be looked at although the system says nothing; `now` if something waits already.
     pub(crate) fn deadline(&self, now: Time) -> Option<Time> {
-        let clients = self
-            .clients
-            .values()
-            .filter_map(|client| if client.can_read() || client.busy { Some(now) } else { client.patience() });
-        clients.chain(self.listener.deadline(now)).min()
+        let clients = self.clients.values().filter_map(|client| {
+            if client.can_read() || client.busy {
+                return Some(now);
+            }
+            client.patience().into_iter().chain(client.tell_by(now)).min()
+        });
+        clients.chain(self.listener.deadline(now)).chain(self.tell_by(now)).min()
     }
 
     /// Takes the clients that wait.
@@ -107,8 +130,8 @@ impl RpcServer {
         let Self { listener, clients, accepted, auth, clients_max, .. } = self;
         listener.accept(now, |accept| match accept {
             Arrival::Client(_, peer) if clients.len() >= *clients_max => {
-                journal
-                    .log(Level::Warn, format_args!("agent.ipc: Refused client: {peer}: {clients_max} are connected"));
+                let problem = format_args!("agent.ipc: Refused client: {peer}: {clients_max} are connected");
+                journal.log(Level::Warn, problem);
             }
             Arrival::Client(_, peer) if !peer.is_admitted() => {
                 let problem = format_args!("agent.ipc: Refused client: {peer}: neither root nor the agent's own user");
@@ -116,7 +139,7 @@ impl RpcServer {
             }
             Arrival::Client(socket, peer) => match Client::new(socket, peer, *accepted, auth, now, registry) {
                 Ok(client) => {
-                    journal.log(Level::Info, format_args!("agent.ipc: Accepted client: {peer}"));
+                    journal.log_visit(Level::Info, format_args!("agent.ipc: Accepted client: {peer}"));
                     clients.insert(*accepted, client);
                     *accepted += 1;
                 }
@@ -131,14 +154,17 @@ impl RpcServer {
 
     /// Drops a client that has said much, and not who it is.
     pub(crate) fn turn_away(&mut self, id: u64, journal: &mut Journal) {
-        if let Some(Client { peer, .. }) = self.clients.remove(&id) {
+        if let Some(Client { peer, .. }) = self.clients.get(&id) {
             journal.log(Level::Warn, format_args!("agent.ipc: Closing client: {peer}: {STRANGER}"));
         }
+        self.forget(id);
     }
 
     /// Drops a client.
     pub(crate) fn forget(&mut self, id: u64) {
-        self.clients.remove(&id);
+        if let Some(client) = self.clients.remove(&id) {
+            bounds::remember_gone(&mut self.gone, &client);
+        }
     }
 
     /// Every client, the longest connected first.
@@ -154,15 +180,14 @@ impl RpcServer {
     pub(crate) fn publish(&mut self, event: &StreamEvent, query: Option<QueryKey>, journal: &mut Journal) {
         for client in self.clients.values_mut() {
             let before = client.session.query_ids();
-            for _ in 0..client.session.publish(event) {
-                journal.log(Level::Warn, format_args!("agent.ipc: Dropping event to ipc.client: {}", client.peer));
-            }
+            client.missed += client.session.publish(event) as u64;
             client.queries.extend((before + 1..=client.session.query_ids()).zip(query.into_iter().cycle()));
             // The core forgets a query that is over when there are as many that are newer.
             while client.queries.len() > limits::QUERIES_OPEN_MAX {
                 client.queries.pop_first();
             }
         }
+        self.tell_missed(journal);
     }
 
     /// Gives a client a record of the query with that number.
@@ -206,8 +231,10 @@ impl RpcServer {
 
     /// Writes what the sockets take, and lets go of clients that are done.
     pub(crate) fn flush(&mut self, now: Time, journal: &mut Journal) {
-        self.clients.retain(|_, client| {
+        let Self { clients, gone, .. } = self;
+        clients.retain(|_, client| {
             if client.flush().is_err() || (client.close_by.is_some() && !client.is_owed()) {
+                bounds::remember_gone(gone, client);
                 return false;
             }
             client.note_stall(now);
@@ -215,6 +242,9 @@ impl RpcServer {
             if !stays && client.close_by.is_none() {
                 let (peer, reason) = (client.peer, client.impatience());
                 journal.log(Level::Warn, format_args!("agent.ipc: Closing client: {peer}: {reason}"));
+            }
+            if !stays {
+                bounds::remember_gone(gone, client);
             }
             stays
         });
@@ -255,12 +285,14 @@ impl Client {
             close_by: None,
             monitor: None,
             drops_lines: false,
+            missed: 0,
+            held: 0,
         })
     }
 
     /// A client that does not take its replies is not read from: its requests wait, as they do upstream.
     fn can_read(&self) -> bool {
-        self.readable && self.close_by.is_none() && !self.is_owed() && self.session.wants_input()
+        self.readable && self.close_by.is_none() && !self.is_owed() && !self.is_ahead() && self.session.wants_input()
     }
 
     /// Reads once. Of one that has not said who it is the session is not to hold as much as of others.
@@ -270,7 +302,8 @@ impl Client {
         }
         let greeting =
             usize::try_from(self.received).map_or(0, |before| CLIENT_GREETING_BYTES_MAX.saturating_sub(before));
-        let room = if self.session.is_admitted() { buffer.len() } else { greeting.min(buffer.len()) };
+        let most = buffer.len().min(CLIENT_READ_BYTES);
+        let room = if self.session.is_admitted() { most } else { most.min(greeting) };
         if room == 0 {
             return Input::TooMuch;
         }
@@ -368,14 +401,14 @@ mod tests {
     use villein_core::rpc::{self, Request, SessionAction};
     use villein_core::types::QueryId;
 
-    struct Server {
+    pub(super) struct Server {
         poll: Poll,
-        rpc: RpcServer,
-        journal: Journal,
+        pub(super) rpc: RpcServer,
+        pub(super) journal: Journal,
     }
 
     impl Server {
-        fn new(ip: &str) -> Self {
+        pub(super) fn new(ip: &str) -> Self {
             let poll = Poll::new().expect("a poll");
             let listener = RpcListener::open(&format!("{ip}:0"), poll.registry()).expect("listens");
             let rpc = RpcServer::new(listener, Vec::new());
@@ -384,7 +417,7 @@ mod tests {
         }
 
         /// Connects, and accepts what has connected.
-        fn connect(&mut self) -> std::net::TcpStream {
+        pub(super) fn connect(&mut self) -> std::net::TcpStream {
             let peer = std::net::TcpStream::connect(self.rpc.local_addr().expect("a port")).expect("connects");
             self.poll.poll(&mut Events::with_capacity(8), Some(Duration::from_secs(10))).expect("wakes");
             self.rpc.listener_ready();
@@ -392,13 +425,13 @@ mod tests {
             peer
         }
 
-        fn lines(&self, part: &str) -> usize {
+        pub(super) fn lines(&self, part: &str) -> usize {
             self.journal.since(0).filter(|line| line.text.contains(part)).count()
         }
     }
 
     /// Makes the client's session perform `requests` that are its own.
-    fn perform(client: &mut Client, requests: &[Request]) {
+    pub(super) fn perform(client: &mut Client, requests: &[Request]) {
         let mut peer = rpc::Client::new();
         for request in requests {
             client.session.receive(&peer.request(request).1);
@@ -409,7 +442,7 @@ mod tests {
         while client.session.next_output().is_some() {}
     }
 
-    const HANDSHAKE: Request = Request::Handshake { version: rpc::VERSION };
+    pub(super) const HANDSHAKE: Request = Request::Handshake { version: rpc::VERSION };
 
     #[test]
     fn a_client_too_many_is_refused_and_said_so() {
