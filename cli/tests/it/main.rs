@@ -8,6 +8,7 @@ mod discovery;
 mod disk;
 mod encryption;
 mod fake_agent;
+mod floods;
 mod interface;
 mod interop;
 mod interop_serf;
