@@ -1,0 +1,1 @@
+"""What bench/flood.py is made of."""
