@@ -88,10 +88,8 @@ impl CommandName {
 
     /// Whether a body follows the header of a request.
     pub(super) const fn has_body(self) -> bool {
-        !matches!(
-            self,
-            Self::Members | Self::Leave | Self::Stats | Self::Key(KeyOperation::List | KeyOperation::Status)
-        )
+        !(matches!(self, Self::Members | Self::Leave | Self::Stats)
+            || matches!(self, Self::Key(operation) if operation.is_question()))
     }
 
     /// Reads the body that belongs to the command; a nil body is all zero.

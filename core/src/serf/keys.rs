@@ -93,14 +93,14 @@ impl KeyRun {
     /// Notes which keys a member has, primary first: how many there was no room for. What is too long is no key.
     fn show(&mut self, from: Name, primary: &str, keys: &[String]) -> u64 {
         let others = keys.iter().map(String::as_str).filter(|&key| key != primary);
-        let has =
-            || core::iter::once(primary).chain(others.clone()).filter(|key| (1..=KEY_TEXT_BYTES).contains(&key.len()));
-        let shown = self.shown.saturating_add(has().count());
+        let has = core::iter::once(primary).chain(others).filter(|key| (1..=KEY_TEXT_BYTES).contains(&key.len()));
+        let ring: Vec<String> = has.map(ToString::to_string).collect();
+        let shown = self.shown.saturating_add(ring.len());
         if shown > limits::KEYS_SHOWN_MAX {
             return 1;
         }
         self.shown = shown;
-        self.outcome.rings.insert(from, has().map(ToString::to_string).collect());
+        self.outcome.rings.insert(from, ring);
         0
     }
 }

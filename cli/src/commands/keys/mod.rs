@@ -204,19 +204,24 @@ impl Output for Outcome {
     }
 
     fn json(&self) -> Value {
-        let messages: Map<String, Value> =
-            self.report.messages.iter().map(|(node, message)| (lossy(node), lossy(message).into())).collect();
-        let mut object = json!({
-            "nodes": self.report.nodes,
-            "responses": self.report.responses,
-            "errors": self.report.errors,
-            "error": self.error,
-            "messages": messages,
-        });
+        let mut object = report_json(&self.report, self.error.as_deref());
         if self.lists {
             let keys = self.report.keys.iter().flatten();
             object["keys"] = keys.map(|(key, nodes)| (lossy(key), Value::from(*nodes))).collect::<Map<_, _>>().into();
         }
         object
     }
+}
+
+/// What every report of key operations shows to programs.
+fn report_json(report: &KeyReport, error: Option<&str>) -> Value {
+    let messages: Map<String, Value> =
+        report.messages.iter().map(|(node, message)| (lossy(node), lossy(message).into())).collect();
+    json!({
+        "nodes": report.nodes,
+        "responses": report.responses,
+        "errors": report.errors,
+        "error": error,
+        "messages": messages,
+    })
 }

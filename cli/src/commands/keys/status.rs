@@ -56,32 +56,39 @@ impl KeyStatus {
 
     /// The members of whom it is not known that they have `key`, or that they seal with it where `primary` is set.
     pub(super) fn without(&self, key: &[u8], primary: bool) -> Vec<String> {
-        let has = |answer: &Answer| match answer {
-            Answer::Keys(keys) if primary => keys.first().is_some_and(|first| first == key),
-            Answer::Keys(keys) => keys.iter().any(|other| other == key),
-            Answer::Words(_) | Answer::Nothing => false,
-        };
-        self.members.iter().filter(|(_, answer)| !has(answer)).map(|(node, _)| lossy(node)).collect()
+        self.names(|keys| {
+            let mut counted = keys.iter().take(if primary { 1 } else { keys.len() });
+            !counted.any(|other| other == key)
+        })
     }
 
     /// The members that have `key`.
     pub(super) fn with(&self, key: &[u8]) -> Vec<String> {
-        let has = |answer: &Answer| matches!(answer, Answer::Keys(keys) if keys.iter().any(|other| other == key));
-        self.members.iter().filter(|(_, answer)| has(answer)).map(|(node, _)| lossy(node)).collect()
+        self.names(|keys| keys.iter().any(|other| other == key))
     }
 
     /// Every key that somebody has but `key`.
     pub(super) fn others(&self, key: &[u8]) -> BTreeSet<Vec<u8>> {
-        let rings = self.members.values().filter_map(|answer| match answer {
-            Answer::Keys(keys) => Some(keys),
-            Answer::Words(_) | Answer::Nothing => None,
-        });
-        rings.flatten().filter(|other| *other != key).cloned().collect()
+        self.members.values().flat_map(Answer::keys).filter(|other| *other != key).cloned().collect()
+    }
+
+    fn names(&self, is_one: impl Fn(&[Vec<u8>]) -> bool) -> Vec<String> {
+        self.members.iter().filter(|(_, answer)| is_one(answer.keys())).map(|(node, _)| lossy(node)).collect()
     }
 
     /// How many members were asked.
     pub(super) const fn asked(&self) -> u64 {
         self.report.nodes
+    }
+}
+
+impl Answer {
+    /// The keys that it is known to have.
+    fn keys(&self) -> &[Vec<u8>] {
+        match self {
+            Self::Keys(keys) => keys,
+            Self::Words(_) | Self::Nothing => &[],
+        }
     }
 }
 
@@ -113,15 +120,8 @@ impl Output for KeyStatus {
         };
         let members: Map<String, Value> =
             self.members.iter().map(|(node, answer)| (lossy(node), shown(answer))).collect();
-        let messages: Map<String, Value> =
-            self.report.messages.iter().map(|(node, message)| (lossy(node), lossy(message).into())).collect();
-        json!({
-            "nodes": self.report.nodes,
-            "responses": self.report.responses,
-            "errors": self.report.errors,
-            "error": self.error,
-            "messages": messages,
-            "members": members,
-        })
+        let mut object = super::report_json(&self.report, self.error());
+        object["members"] = members.into();
+        object
     }
 }
