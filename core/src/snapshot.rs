@@ -291,6 +291,8 @@ impl Parsed {
             Some(true) => {}
             Some(false) => self.notice(number, NoticeKind::Torn(clip(text))),
             None => match Line::read(text) {
+                // The end of a longer record may stand behind NUL bytes, `clock:` of `event-clock:`: it turns nothing back.
+                Ok(Some(Line::Clock(time))) if nul.is_some() && time < self.book.clock => {}
                 Ok(Some(line)) => self.apply(number, &line),
                 Ok(None) => {}
                 Err(kind) => self.notice(number, kind),

@@ -189,6 +189,14 @@ fn nul_bytes_end_one_record_and_begin_another() {
 }
 
 #[test]
+fn a_clock_behind_nul_bytes_may_be_another_ones_and_turns_nothing_back() {
+    let clock_after = |behind: &[u8]| parse(&[b"clock: 500\n", &[0; 512][..], behind].concat(), false).book.clock();
+    assert_eq!(clock_after(b"clock: 3\n"), LamportTime(500), "of `event-clock: 3`");
+    assert_eq!(clock_after(b"clock: 501\n"), LamportTime(501));
+    assert_eq!(clock_after(b"leave\nclock: 3\n"), LamportTime(3), "the line behind begins where it says");
+}
+
+#[test]
 fn lines_files_and_complaints_have_a_longest_length() {
     let comment = |len: usize| [vec![b'#'; len], b"\n".to_vec()].concat();
     assert_eq!(parse(&comment(SNAPSHOT_LINE_BYTES_MAX), false).notices.len(), 0);
