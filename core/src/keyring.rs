@@ -298,8 +298,8 @@ impl Keyring {
     /// Parts of a hundred that `members` who seal as much as this node have used of the primary key: 50 and more in steps of 25,
     /// each step once.
     pub fn take_worn(&mut self, members: u64) -> Option<u64> {
+        let quarters = self.sealed_by(members) / (SEALED_MAX / 4);
         let wear = &mut self.0.first_mut()?.wear;
-        let quarters = wear.sealed.saturating_mul(members) / (SEALED_MAX / 4);
         (quarters >= 2 && quarters > wear.told).then(|| {
             wear.told = quarters;
             quarters.saturating_mul(25)
@@ -309,6 +309,11 @@ impl Keyring {
     /// Messages that this node has sealed with the primary key; 0 without one.
     pub fn sealed(&self) -> u64 {
         self.0.first().map_or(0, |primary| primary.wear.sealed)
+    }
+
+    /// Messages that `members` who seal as much as this node have sealed with the primary key.
+    pub fn sealed_by(&self, members: u64) -> u64 {
+        self.sealed().saturating_mul(members)
     }
 
     /// Makes a key of the ring the primary one; the others keep their order.

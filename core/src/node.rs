@@ -124,6 +124,8 @@ pub struct Stats {
     pub encrypted: bool,
     /// Messages that this node has sealed with its primary key since it started.
     pub sealed: u64,
+    /// The same for all members, those that are forgotten left out, if each has sealed as many.
+    pub sealed_by_all: u64,
     /// The encoding that is spoken.
     pub encoding: Encoding,
     /// Live members that do not show that they understand the native encoding.
@@ -561,6 +563,7 @@ impl Node {
             query_queue: self.queues.queries.len(),
             encrypted: !self.keyring.is_empty(),
             sealed: self.keyring.sealed(),
+            sealed_by_all: self.keyring.sealed_by(self.table.known() as u64),
             encoding: self.config.spoken(&self.table),
             strangers: self.table.strangers(),
             coordinate_resets: self.config.serf.coordinates.then(|| self.coordinates.resets()),

@@ -33,7 +33,7 @@ pub(crate) fn sections(node: &Node, scripts: &[EventScript]) -> Stats {
     let label = (!config.label.is_empty()).then(|| ("label", String::from_utf8_lossy(&config.label).into_owned()));
     let strangers = (stats.strangers > 0).then(|| ("because_of", strangers(node, stats.strangers)));
     let gossip = [("encoding", stats.encoding.to_string()), ("wire", config.wire.to_string())];
-    let budget = stats.encrypted.then(|| ("key_budget", key_budget(stats.sealed, stats.members)));
+    let budget = stats.encrypted.then(|| ("key_budget", key_budget(stats.sealed, stats.sealed_by_all)));
     [
         ("agent", vec![(b"name".to_vec(), config.name.as_bytes().to_vec())]),
         ("runtime", runtime().map(text).into()),
@@ -58,8 +58,7 @@ fn strangers(node: &Node, count: usize) -> String {
 }
 
 /// How much of what may be sealed with one key has been, if all members seal as much as this agent since it started.
-fn key_budget(sealed: u64, members: usize) -> String {
-    let all = sealed.saturating_mul(members as u64);
+fn key_budget(sealed: u64, all: u64) -> String {
     let hundredths = u128::from(all) * 10_000 / u128::from(SEALED_MAX);
     format!("{}.{:02} % ({sealed} messages sealed here)", hundredths / 100, hundredths % 100)
 }
@@ -104,8 +103,8 @@ mod tests {
 
     #[test]
     fn a_keys_budget_is_that_of_all_members() {
-        assert_eq!(key_budget(429_497, 100), "1.00 % (429497 messages sealed here)");
-        assert_eq!(key_budget(0, 3), "0.00 % (0 messages sealed here)");
+        assert_eq!(key_budget(429_497, 42_949_700), "1.00 % (429497 messages sealed here)");
+        assert_eq!(key_budget(0, 0), "0.00 % (0 messages sealed here)");
     }
 
     #[test]
