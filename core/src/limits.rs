@@ -47,6 +47,10 @@ pub const JUNK_SOURCES_MAX: usize = 64;
 pub const MEMBERS_MAX: usize = 1_048_576;
 /// Bytes that one stream may bring or take (gossip-wire.md 10.1).
 pub const STREAM_BYTES_MAX: usize = 20 << 20;
+/// Bytes of one piece of what has come on a stream: what is held beyond [`STREAMS_BYTES_MAX`] is less than one for each.
+pub const STREAM_PIECE_BYTES: usize = 64 << 10;
+/// Bytes before the frame of a stream, and its header: they are looked at in one piece.
+pub const STREAM_HEAD_BYTES: usize = LABEL_BYTES_MAX + 16;
 /// Bytes that all streams of a node may hold at one time.
 pub const STREAMS_BYTES_MAX: usize = 64 << 20;
 /// Inbound streams at one time (protocol.md 1.2).

@@ -15,7 +15,7 @@ use villein_core::lamport::LamportTime;
 use villein_core::types::{GossipAddr, Incarnation, Meta, Name, QueryId, SeqNo, Versions};
 use villein_core::wire::memberlist::{PacketForm, Progress};
 use villein_core::wire::{
-    Accused, Alive, Budget, Encoding, Envelope, Filter, Incoming, IndirectPing, Intent, Message, Ping, Query,
+    Accused, Alive, Budget, Encoding, Envelope, Filter, Incoming, IndirectPing, Intent, Message, Pieces, Ping, Query,
     QueryResponse, Relay, ReplyTo, SerfMessage, StreamMessage, UserEvent, memberlist, native, open_stream, seal_stream,
 };
 use villein_core::{Config, Input, Node, Output, Saved, Seed, Stimulus, Time, limits};
@@ -462,7 +462,7 @@ fn changed_stream(bytes: &[u8], to: StreamId, envelope: Envelope<'_>, pick: &mut
     // Who opened the stream has the even number, so what arrives at an odd one is the dialler's.
     let dialler = !to.is_ours();
     let encoding = villein_core::wire::stream_encoding(bytes, dialler)?;
-    let message = open_stream(bytes, envelope, dialler, &mut Progress::default()).ok()??;
+    let message = open_stream(&mut Pieces::from(bytes), envelope, dialler, &mut Progress::default()).ok()??;
     let plain = Envelope { keyring: &Keyring::default(), label: b"" };
     let mut frame = seal_stream(Encoding::Native, &message, plain, NONCE, false, false).into_vec();
     let mut body = frame.split_off(FRAME_HEADER);
@@ -470,7 +470,7 @@ fn changed_stream(bytes: &[u8], to: StreamId, envelope: Envelope<'_>, pick: &mut
     let len = u32::try_from(body.len()).ok()?.to_be_bytes();
     frame[FRAME_HEADER - len.len()..].copy_from_slice(&len);
     frame.extend(body);
-    let message = open_stream(&frame, plain, false, &mut Progress::default()).ok()??;
+    let message = open_stream(&mut Pieces::from(&frame[..]), plain, false, &mut Progress::default()).ok()??;
     let writable = encoding == Encoding::Native || !matches!(message, StreamMessage::Digest(_));
     writable.then(|| seal_stream(encoding, &message, envelope, NONCE, dialler, pick.coin()))
 }

@@ -4,7 +4,7 @@ use villein_core::keyring::{Key, Keyring};
 use villein_core::limits;
 use villein_core::wire::memberlist::{self, Progress};
 use villein_core::wire::{
-    Budget, Encoding, Envelope, Incoming, Message, StreamMessage, WireError, native, open_stream, seal_stream,
+    Budget, Encoding, Envelope, Incoming, Message, Pieces, StreamMessage, WireError, native, open_stream, seal_stream,
 };
 
 use crate::measure::within;
@@ -35,13 +35,18 @@ fn open(bytes: &[u8], envelope: Envelope<'_>) {
 }
 
 /// Reads what has come on a stream so far.
-fn stream_of(
-    bytes: &[u8],
+fn read(
+    received: &mut Pieces,
     envelope: Envelope<'_>,
     dialler: bool,
     progress: &mut Progress,
 ) -> Result<Option<StreamMessage>, WireError> {
-    within(2 * limits::STREAM_EXPANDED_MAX, || open_stream(bytes, envelope, dialler, progress))
+    within(2 * limits::STREAM_EXPANDED_MAX, || open_stream(received, envelope, dialler, progress))
+}
+
+/// Reads a stream that comes all at once.
+fn stream_of(bytes: &[u8], envelope: Envelope<'_>, dialler: bool) -> Result<Option<StreamMessage>, WireError> {
+    read(&mut Pieces::from(bytes), envelope, dialler, &mut Progress::default())
 }
 
 /// What was read is written in either encoding, reads as the same, and writes as the same.
@@ -85,7 +90,7 @@ pub(crate) fn label(bytes: &[u8]) {
     for label in [label, b""] {
         let envelope = Envelope { keyring: &keyring, label };
         open(&headed, envelope);
-        let _ = stream_of(&headed, envelope, true, &mut Progress::default());
+        let _ = stream_of(&headed, envelope, true);
     }
 }
 
@@ -97,12 +102,7 @@ pub(crate) fn sealed(bytes: &[u8]) {
         for head in [&[0_u8][..], &[1], &[native::MAGIC, native::VERSION, 1]] {
             open(&[head, bytes].concat(), envelope);
         }
-        let _ = stream_of(
-            &[&[native::MAGIC, native::VERSION, 1], bytes].concat(),
-            envelope,
-            false,
-            &mut Progress::default(),
-        );
+        let _ = stream_of(&[&[native::MAGIC, native::VERSION, 1], bytes].concat(), envelope, false);
     }
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn lzw(bytes: &[u8]) {
     packet.extend([high, low]);
     packet.extend(bytes);
     open(&packet, envelope);
-    let _ = stream_of(&packet, envelope, false, &mut Progress::default());
+    let _ = stream_of(&packet, envelope, false);
 }
 
 /// One native message, without the packet around it.
@@ -185,13 +185,15 @@ pub(crate) fn stream(bytes: &[u8]) {
         None
     };
     let bytes = native.as_deref().unwrap_or(body);
-    let whole = stream_of(bytes, envelope, dialler, &mut Progress::default());
-    let mut progress = Progress::default();
-    let mut end = 0;
+    let whole = stream_of(bytes, envelope, dialler);
+    // Pieces as short as they may be: most of what a fuzzer writes is longer.
+    let (mut received, mut progress) = (Pieces::of(0), Progress::default());
+    let mut chunks = bytes.chunks(step);
     let pieces = loop {
-        end = (end + step).min(bytes.len());
-        match stream_of(&bytes[..end], envelope, dialler, &mut progress) {
-            Ok(None) if end < bytes.len() => {}
+        let chunk = chunks.next();
+        received.push(chunk.unwrap_or_default());
+        match read(&mut received, envelope, dialler, &mut progress) {
+            Ok(None) if chunk.is_some() => {}
             other => break other,
         }
     };
@@ -205,7 +207,7 @@ pub(crate) fn stream(bytes: &[u8]) {
     if let Ok(Some(message)) = whole {
         let once = write(&message);
         let plain = Envelope { keyring: &Keyring::default(), label: b"" };
-        let again = open_stream(&once, plain, true, &mut Progress::default()).expect("is ours").expect("is whole");
+        let again = stream_of(&once, plain, true).expect("is ours").expect("is whole");
         assert_eq!(once, write(&again));
     }
 }

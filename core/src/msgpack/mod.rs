@@ -11,10 +11,12 @@
 use core::fmt;
 
 mod reader;
+mod scan;
 mod value;
 mod writer;
 
-pub use reader::{Reader, Scan};
+pub use reader::Reader;
+pub use scan::Scan;
 pub use value::Value;
 pub use writer::Writer;
 
@@ -34,6 +36,16 @@ pub struct Limits {
     pub length: usize,
     /// Deepest nesting of a value that is kept; skipped values may nest at will.
     pub depth: u8,
+}
+
+impl Limits {
+    /// A length that was announced, if it is within the limit.
+    fn length(self, len: u64) -> Result<usize, ReadError> {
+        match usize::try_from(len) {
+            Ok(len) if len <= self.length => Ok(len),
+            Ok(_) | Err(_) => Err(ReadError::Invalid("the announced length is beyond the limit")),
+        }
+    }
 }
 
 /// Why a value could not be read.

@@ -3,8 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
+use super::scan::Head;
 use super::{Limits, ReadError};
 
 /// Reads values one after another. Nil reads as the zero value of whatever is wanted.
@@ -246,34 +245,10 @@ impl<'a> Reader<'a> {
 
     /// Passes over one value without those that it holds; how many they are.
     fn skip_one(&mut self) -> Result<u64, ReadError> {
-        let (values, bytes) = match self.byte()? {
-            0xc1 => return Err(ReadError::Invalid("the reserved byte 0xc1")),
-            0xc0 | 0xc2 | 0xc3 | 0x00..=0x7f | 0xe0..=0xff => (0, 0),
-            byte @ 0x80..=0x8f => (u64::from(byte & 0x0f).saturating_mul(2), 0),
-            byte @ 0x90..=0x9f => (u64::from(byte & 0x0f), 0),
-            byte @ 0xa0..=0xbf => (0, u64::from(byte & 0x1f)),
-            0xc4 | 0xd9 => (0, self.big_endian(1)?),
-            0xc5 | 0xda => (0, self.big_endian(2)?),
-            0xc6 | 0xdb => (0, self.big_endian(4)?),
-            // Extensions have a kind byte behind their length.
-            0xc7 => (0, self.big_endian(1)?.saturating_add(1)),
-            0xc8 => (0, self.big_endian(2)?.saturating_add(1)),
-            0xc9 => (0, self.big_endian(4)?.saturating_add(1)),
-            0xd4 => (0, 2),
-            0xd5 => (0, 3),
-            0xd6 => (0, 5),
-            0xd7 => (0, 9),
-            0xd8 => (0, 17),
-            0xcc | 0xd0 => (0, 1),
-            0xcd | 0xd1 => (0, 2),
-            0xca | 0xce | 0xd2 => (0, 4),
-            0xcb | 0xcf | 0xd3 => (0, 8),
-            0xdc => (self.big_endian(2)?, 0),
-            0xdd => (self.big_endian(4)?, 0),
-            0xde => (self.big_endian(2)?.saturating_mul(2), 0),
-            0xdf => (self.big_endian(4)?.saturating_mul(2), 0),
-        };
-        let bytes = self.length(bytes)?;
+        let head = Head::of(self.byte()?)?;
+        let number = self.big_endian(head.width)?;
+        let (values, bytes) = head.holds(number);
+        let bytes = self.limits.length(bytes)?;
         self.take(bytes)?;
         Ok(values)
     }
@@ -296,43 +271,7 @@ impl<'a> Reader<'a> {
     }
 
     fn length(&self, len: u64) -> Result<usize, ReadError> {
-        match usize::try_from(len) {
-            Ok(len) if len <= self.limits.length => Ok(len),
-            Ok(_) | Err(_) => Err(ReadError::Invalid("the announced length is beyond the limit")),
-        }
-    }
-}
-
-/// Looks for the end of one value in bytes that come piece by piece, each looked at once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Scan {
-    at: usize,
-    pending: u64,
-}
-
-impl Default for Scan {
-    fn default() -> Self {
-        Self::NEW
-    }
-}
-
-impl Scan {
-    /// Nothing has been looked at.
-    pub const NEW: Self = Self { at: 0, pending: 1 };
-
-    /// Goes on in `bytes`: all that have come since the value's first, which a later call has to give again. Returns
-    /// the length of the value once it is whole.
-    ///
-    /// # Errors
-    /// More bytes are needed, or no value begins like this.
-    pub fn end(&mut self, bytes: &[u8], limits: Limits) -> Result<usize, ReadError> {
-        let mut reader = Reader { bytes, at: self.at, limits };
-        while self.pending > 0 {
-            let values = reader.skip_one()?;
-            self.pending = self.pending.saturating_sub(1).saturating_add(values);
-            self.at = reader.at;
-        }
-        Ok(self.at)
+        self.limits.length(len)
     }
 }
 

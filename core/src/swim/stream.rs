@@ -19,7 +19,7 @@ use crate::timers::{TimerKind, Timers};
 use crate::types::SeqNo;
 use crate::wire::memberlist::Progress;
 use crate::wire::{
-    Digest, Encoding, Ping, PushPull, StreamMessage, WireError, open_stream, seal_stream, stream_encoding,
+    Digest, Encoding, Pieces, Ping, PushPull, StreamMessage, WireError, open_stream, seal_stream, stream_encoding,
 };
 
 /// Every open stream of a node.
@@ -41,7 +41,7 @@ struct Stream {
     connected: bool,
     /// What is spoken on it; of one that a peer has opened its first bytes say it.
     encoding: Encoding,
-    received: Vec<u8>,
+    received: Pieces,
     progress: Progress,
     /// Whether the peer's digest came: there is one of each side.
     compared: bool,
@@ -210,19 +210,22 @@ impl Streams {
             self.reject(ctx, id, error);
             return StreamStep::Done;
         }
-        stream.received.extend_from_slice(bytes);
+        stream.received.push(bytes);
         self.held = self.held.saturating_add(bytes.len());
         self.shed(ctx);
         let Some(stream) = self.open.get_mut(&id) else { return StreamStep::Done };
         let theirs = matches!(stream.role, Role::Inbound);
-        if let Some(encoding) = stream_encoding(&stream.received, theirs) {
+        if let Some(encoding) = stream_encoding(stream.received.start(), theirs) {
             stream.encoding = encoding;
             if encoding == Encoding::Native && ctx.config.wire == Wire::Memberlist {
                 self.reject(ctx, id, WireError::NotSpoken(encoding));
                 return StreamStep::Done;
             }
         }
-        match open_stream(&stream.received, ctx.envelope(), theirs, &mut stream.progress) {
+        let held = stream.received.len();
+        let message = open_stream(&mut stream.received, ctx.envelope(), theirs, &mut stream.progress);
+        self.held = self.held.saturating_sub(held.saturating_sub(stream.received.len()));
+        match message {
             Ok(None) => StreamStep::Done,
             Ok(Some(message)) => self.on_message(ctx, id, message),
             Err(error) => {
@@ -234,8 +237,6 @@ impl Streams {
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, id: StreamId, message: StreamMessage) -> StreamStep {
         let Some(stream) = self.open.get_mut(&id) else { return StreamStep::Done };
-        self.held = self.held.saturating_sub(stream.received.len());
-        stream.received = Vec::new();
         stream.progress = Progress::NEW;
         let (peer, encoding) = (stream.peer, stream.encoding);
         match (&stream.role, message) {
@@ -395,7 +396,7 @@ impl Streams {
         }
     }
 
-    /// While the bound for all streams is exceeded, the newest stream of the address that holds most goes.
+    /// While the bound for all streams is exceeded, the newest stream of the source that holds most goes.
     fn shed(&mut self, ctx: &mut Ctx<'_>) {
         while self.held > limits::STREAMS_BYTES_MAX
             && let Some(newest) = self.greediest()
@@ -407,30 +408,17 @@ impl Streams {
 
     /// Ends the oldest inbound stream of the source that has most of them, if it has two more than `from`'s.
     fn make_room(&mut self, ctx: &mut Ctx<'_>, from: SocketAddr) -> bool {
-        let mut sources: BTreeMap<u128, (usize, StreamId)> = BTreeMap::new();
-        for (&id, stream) in self.open.iter().filter(|(id, _)| !id.is_ours()) {
-            let source = sources.entry(network(stream.peer.ip())).or_insert((0, id));
-            source.0 = source.0.saturating_add(1);
-        }
-        let theirs = sources.get(&network(from.ip())).map_or(0, |&(count, _)| count);
-        let Some(&(most, oldest)) = sources.values().max_by_key(|&&(count, id)| (count, core::cmp::Reverse(id))) else {
-            return false;
-        };
-        let gives_way = most > theirs.saturating_add(1);
-        if gives_way {
-            self.end(ctx, oldest, ExchangeError::Busy, Some(StreamAction::Abort));
-        }
-        gives_way
+        let sources = shares(self.open.iter().filter(|(id, _)| !id.is_ours()), |_| 1);
+        let theirs = sources.get(&network(from.ip())).map_or(0, |share| share.sum);
+        let most = sources.values().max_by_key(|share| (share.sum, core::cmp::Reverse(share.oldest)));
+        let Some(most) = most.filter(|most| most.sum > theirs.saturating_add(1)) else { return false };
+        self.end(ctx, most.oldest, ExchangeError::Busy, Some(StreamAction::Abort));
+        true
     }
 
     fn greediest(&self) -> Option<StreamId> {
-        let mut holders: BTreeMap<core::net::IpAddr, (usize, StreamId)> = BTreeMap::new();
-        for (&id, stream) in &self.open {
-            let holder = holders.entry(stream.peer.ip()).or_insert((0, id));
-            holder.0 = holder.0.saturating_add(stream.received.len());
-            holder.1 = id;
-        }
-        holders.values().max().map(|&(_, newest)| newest)
+        let sources = shares(self.open.iter(), |stream| stream.received.len());
+        sources.values().max_by_key(|share| (share.sum, share.newest)).map(|share| share.newest)
     }
 
     /// Checks that every stream has its deadline and that the bytes add up.
@@ -446,9 +434,30 @@ impl Streams {
     }
 }
 
+/// What the streams of one source come to.
+struct Share {
+    sum: usize,
+    oldest: StreamId,
+    newest: StreamId,
+}
+
+/// The streams by source, each with its weight.
+fn shares<'a>(
+    streams: impl Iterator<Item = (&'a StreamId, &'a Stream)>,
+    weigh: impl Fn(&Stream) -> usize,
+) -> BTreeMap<u128, Share> {
+    let mut shares = BTreeMap::new();
+    for (&id, stream) in streams {
+        let share = shares.entry(network(stream.peer.ip())).or_insert(Share { sum: 0, oldest: id, newest: id });
+        share.sum = share.sum.saturating_add(weigh(stream));
+        share.newest = id;
+    }
+    shares
+}
+
 impl Stream {
     const fn new(peer: SocketAddr, role: Role, encoding: Encoding) -> Self {
-        Self { peer, role, connected: true, encoding, received: Vec::new(), progress: Progress::NEW, compared: false }
+        Self { peer, role, connected: true, encoding, received: Pieces::NEW, progress: Progress::NEW, compared: false }
     }
 }
 

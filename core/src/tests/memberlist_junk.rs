@@ -12,10 +12,10 @@ use crate::limits;
 use crate::msgpack::{Dialect, Writer};
 use crate::rng::{Purpose, Rng, Seed};
 use crate::tests::harness::{Lone, addr};
-use crate::tests::memberlist_vectors::{Vector, open_whole_stream, unhex, vectors};
+use crate::tests::memberlist_vectors::{Vector, open_whole_stream, read_stream, unhex, vectors};
 use crate::wire::memberlist::{Progress, decode, seal_parts};
 use crate::wire::{
-    Budget, Envelope, Filter, Incoming, Message, SerfMessage, StreamMessage, WireError, memberlist, open_stream,
+    Budget, Envelope, Filter, Incoming, Message, Pieces, SerfMessage, StreamMessage, WireError, memberlist, open_stream,
 };
 
 const BARE: Keyring = Keyring::empty();
@@ -120,16 +120,15 @@ fn a_stream_cut_short_anywhere_is_never_whole() {
     for vector in streams() {
         let whole = open_whole_stream(&vector);
         // As the bytes come, one by one, and all of a sudden.
-        let mut progress = Progress::default();
+        let (mut received, mut progress) = (Pieces::of(0), Progress::default());
+        let mut step = |received: &mut Pieces| open_stream(received, vector.envelope(), vector.dialler, &mut progress);
         for end in 0..vector.bytes.len() {
-            let bytes = &vector.bytes[..end];
-            let step = open_stream(bytes, vector.envelope(), vector.dialler, &mut progress);
-            assert_eq!(step, Ok(None), "{} of {end} bytes", vector.name);
-            let at_once = open_stream(bytes, vector.envelope(), vector.dialler, &mut Progress::default());
+            assert_eq!(step(&mut received), Ok(None), "{} of {end} bytes", vector.name);
+            received.push(&vector.bytes[end..=end]);
+            let at_once = read_stream(&vector.bytes[..end], vector.envelope(), vector.dialler);
             assert_eq!(at_once, Ok(None), "{} of {end} bytes", vector.name);
         }
-        let end = open_stream(&vector.bytes, vector.envelope(), vector.dialler, &mut progress);
-        assert_eq!(end, Ok(Some(whole)), "{}", vector.name);
+        assert_eq!(step(&mut received), Ok(Some(whole)), "{}", vector.name);
     }
 }
 
@@ -139,7 +138,7 @@ fn a_stream_with_any_bit_turned_is_rejected_unfinished_or_within_bounds() {
         for bit in 0..vector.bytes.len() * 8 {
             let mut bytes = vector.bytes.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            let result = open_stream(&bytes, vector.envelope(), vector.dialler, &mut Progress::default());
+            let result = read_stream(&bytes, vector.envelope(), vector.dialler);
             if let Ok(Some(StreamMessage::PushPull(state))) = &result {
                 for node in &state.nodes {
                     assert_bounded(&Message::Alive(node.alive.clone()));
@@ -387,7 +386,7 @@ fn a_compressed_stream_that_expands_too_far_is_refused() {
     let bomb = compressed(&vec![0; limits::STREAM_EXPANDED_MAX + 1]);
     assert!(bomb.len() < 64 << 10, "{} bytes", bomb.len());
     let envelope = Envelope { keyring: &BARE, label: &[] };
-    let result = open_stream(&bomb, envelope, true, &mut Progress::default());
+    let result = read_stream(&bomb, envelope, true);
     assert_eq!(result, Err(WireError::TooLarge { max: limits::STREAM_EXPANDED_MAX }));
 }
 
@@ -399,14 +398,14 @@ fn counts_of_a_push_pull_are_checked_before_they_are_believed() {
         writer.map(3).text("Join").boolean(true).text("Nodes").uint(nodes).text("UserStateLen").uint(bytes);
         writer.finish()
     };
-    let open = |bytes: &[u8]| open_stream(bytes, envelope, true, &mut Progress::default());
+    let open = |bytes: &[u8]| read_stream(bytes, envelope, true);
     let most = limits::PUSH_PULL_NODES_MAX as u64;
     assert_eq!(open(&head(most, 0)), Ok(None), "they may still come");
     assert_eq!(open(&head(most + 1, 0)), Err(WireError::OutOfRange));
     assert_eq!(open(&head(1 << 63, 0)), Err(WireError::OutOfRange), "a negative count");
     let beyond = limits::STREAM_EXPANDED_MAX as u64 + 1;
     assert_eq!(open(&head(0, beyond)), Err(WireError::TooLarge { max: limits::STREAM_EXPANDED_MAX }));
-    let other = open_stream(b"GET / HTTP/1.1\r\n", envelope, true, &mut Progress::default());
+    let other = read_stream(b"GET / HTTP/1.1\r\n", envelope, true);
     assert_eq!(other, Err(WireError::Magic(b'G')));
 }
 

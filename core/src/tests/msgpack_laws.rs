@@ -7,11 +7,15 @@ use crate::msgpack::{Limits, ReadError, Reader, Scan, Value};
 
 const LIMITS: Limits = Limits { length: 1 << 20, depth: 16 };
 
-/// How long the first value is by each of the three ways to pass over it: all must agree.
+/// How long the first value is by each of the four ways to pass over it: all must agree.
 fn end(bytes: &[u8]) -> Result<usize, ReadError> {
     let mut reader = Reader::new(bytes, LIMITS);
     let skipped = reader.skip().map(|()| reader.position());
     assert_eq!(Scan::default().end(bytes, LIMITS), skipped, "{bytes:x?}");
+    let mut scan = Scan::default();
+    let mut steps = bytes.chunks(1).map(|byte| scan.go_on(byte, LIMITS));
+    let step = steps.find(|step| *step != Err(ReadError::Incomplete)).unwrap_or(Err(ReadError::Incomplete));
+    assert_eq!(step, skipped, "byte by byte: {bytes:x?}");
     let mut reader = Reader::new(bytes, LIMITS);
     match Value::read(&mut reader) {
         Ok(value) => {

@@ -27,6 +27,7 @@ mod label;
 pub mod memberlist;
 pub mod message;
 pub mod native;
+mod pieces;
 
 pub use budget::Budget;
 pub use incoming::{Incoming, Received};
@@ -34,6 +35,7 @@ pub use message::{
     Accused, Ack, Alive, Clocks, Digest, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState, Ping,
     PushPull, Query, QueryResponse, Relay, ReplyTo, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent,
 };
+pub use pieces::Pieces;
 
 /// How messages are turned into bytes. Both carry the same values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -144,19 +146,20 @@ pub fn stream_encoding(bytes: &[u8], dialler: bool) -> Option<Encoding> {
 }
 
 /// Reads the one message of a stream's direction, of either encoding: `None` while bytes are missing. `progress` is kept
-/// from call to call, so that it is cheap to ask again.
+/// from call to call, so that it is cheap to ask again. What is read is taken.
 ///
 /// # Errors
 /// Why the stream cannot be used, as soon as the bytes say so.
 pub fn open_stream(
-    bytes: &[u8],
+    received: &mut Pieces,
     envelope: Envelope<'_>,
     dialler: bool,
     progress: &mut Progress,
 ) -> Result<Option<StreamMessage>, WireError> {
-    let mut behind = bytes;
+    let start = received.start();
+    let mut behind = start;
     if dialler {
-        let Some((got, rest)) = label::split_label(bytes)? else { return Ok(None) };
+        let Some((got, rest)) = label::split_label(start)? else { return Ok(None) };
         if !rest.is_empty() || !got.is_empty() {
             label::check_label(got, envelope.label)?;
         }
@@ -164,9 +167,15 @@ pub fn open_stream(
     }
     match behind.first() {
         None => Ok(None),
-        Some(&native::MAGIC) => native::open_stream(bytes, envelope, dialler),
+        Some(&native::MAGIC) => match native::stream_len(start, envelope, dialler)? {
+            Some(len) if len <= received.len() => native::open_stream(&received.take(), envelope, dialler),
+            Some(_) | None => Ok(None),
+        },
         Some(&byte) if !memberlist::is_first_byte(byte) => Err(WireError::Magic(byte)),
-        Some(_) => memberlist::read_stream(behind, envelope, progress),
+        Some(_) => {
+            let before = start.len().saturating_sub(behind.len());
+            memberlist::read_stream(received, before, envelope, progress)
+        }
     }
 }
 

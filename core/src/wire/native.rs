@@ -23,11 +23,11 @@ mod frame;
 mod serf;
 mod swim;
 
-pub(crate) use frame::read_packet;
 pub use frame::{
     MAGIC, PART_OVERHEAD, Packet, VERSION, open_packet, open_packet_with, open_stream, packet_overhead, seal_packet,
     seal_parts, seal_stream,
 };
+pub(crate) use frame::{read_packet, stream_len};
 
 /// Appends one message.
 pub fn encode(message: &Message, out: &mut Vec<u8>) {

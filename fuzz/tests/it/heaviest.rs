@@ -5,7 +5,8 @@ use villein_core::limits;
 use villein_core::types::{GossipAddr, Incarnation, Meta, Name, Versions};
 use villein_core::wire::memberlist::Progress;
 use villein_core::wire::{
-    Alive, Encoding, Envelope, NodeState, PushPull, SerfState, StreamMessage, SwimState, open_stream, seal_stream,
+    Alive, Encoding, Envelope, NodeState, Pieces, PushPull, SerfState, StreamMessage, SwimState, open_stream,
+    seal_stream,
 };
 
 const PLAIN: Keyring = Keyring::empty();
@@ -20,8 +21,11 @@ fn peak(encoding: Encoding, state: PushPull) -> u64 {
     let bytes = seal_stream(encoding, &StreamMessage::PushPull(state), ENVELOPE, [0; 12], true, true);
     assert!(bytes.len() <= limits::STREAM_BYTES_MAX, "{} bytes are no stream", bytes.len());
     let mut result = None;
-    let used =
-        allocation_counter::measure(|| result = Some(open_stream(&bytes, ENVELOPE, true, &mut Progress::default())));
+    let used = allocation_counter::measure(|| {
+        let mut received = Pieces::default();
+        received.push(&bytes);
+        result = Some(open_stream(&mut received, ENVELOPE, true, &mut Progress::default()));
+    });
     assert!(matches!(result, Some(Ok(Some(_)))), "{result:?}");
     used.bytes_max
 }

@@ -12,7 +12,7 @@ use super::{crypt, kind, lzw, push_pull, reader, swim};
 use crate::limits;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Scan, Writer};
 use crate::wire::label::{Aad, push_label};
-use crate::wire::{Budget, Envelope, StreamMessage, WireError};
+use crate::wire::{Budget, Envelope, Pieces, StreamMessage, WireError};
 
 /// Type byte and length before an encrypted message.
 const SEAL_HEADER: usize = 5;
@@ -47,27 +47,33 @@ impl Progress {
     /// Nothing has been looked at.
     pub(crate) const NEW: Self = Self { at: 0, scan: Scan::NEW, missing: None, tail: 0 };
 
-    /// The length of the message at the start of `bytes`, which an earlier call has seen the beginning of; `None`: it is
-    /// not all there.
-    fn end(&mut self, bytes: &[u8]) -> Result<Option<usize>, WireError> {
-        let Some((&kind, behind)) = bytes.split_first() else { return Ok(None) };
+    /// Where the message ends that begins there, of which an earlier call has seen the beginning; `None`: it is not all
+    /// there.
+    fn end(&mut self, received: &Pieces, begin: usize) -> Result<Option<usize>, WireError> {
+        let Some(&kind) = received.run(begin).first() else { return Ok(None) };
+        let behind = begin.saturating_add(1);
         let bounds = Limits { length: limits::STREAM_EXPANDED_MAX, depth: 4 };
         while self.missing != Some(0) {
-            let value = behind.get(self.at..).unwrap_or_default();
-            let len = match self.scan.end(value, bounds) {
-                Ok(len) => len,
-                Err(ReadError::Incomplete) => return Ok(None),
-                Err(error) => return Err(error.into()),
+            let value = behind.saturating_add(self.at);
+            let len = loop {
+                let more = received.run(value.saturating_add(self.scan.position()));
+                match self.scan.go_on(more, bounds) {
+                    Ok(len) => break len,
+                    Err(ReadError::Incomplete) if more.is_empty() => return Ok(None),
+                    // The next piece, if there is one.
+                    Err(ReadError::Incomplete) => {}
+                    Err(error @ ReadError::Invalid(_)) => return Err(error.into()),
+                }
             };
             self.at = self.at.saturating_add(len);
             self.scan = Scan::NEW;
             self.missing = Some(match self.missing {
                 Some(missing) => missing.saturating_sub(1),
-                None => self.read_head(kind, value.get(..len).unwrap_or_default())?,
+                None => self.read_head(kind, &received.range(value, value.saturating_add(len)))?,
             });
         }
-        let end = self.at.saturating_add(self.tail).saturating_add(1);
-        Ok((end <= bytes.len()).then_some(end))
+        let end = behind.saturating_add(self.at).saturating_add(self.tail);
+        Ok((end <= received.len()).then_some(end))
     }
 
     /// Reads what the first value says of those behind it: how many there are.
@@ -151,40 +157,53 @@ fn write(message: &StreamMessage, writer: &mut Writer) {
     }
 }
 
-/// Reads the message of a stream behind its label: `None` while bytes are missing.
+/// Reads the message of a stream behind the `label` bytes of its label, and takes what it reads: `None` while bytes are
+/// missing.
 ///
 /// # Errors
 /// Why the stream cannot be used, as soon as the bytes say so.
 pub(crate) fn read_stream(
-    bytes: &[u8],
+    received: &mut Pieces,
+    label: usize,
     envelope: Envelope<'_>,
     progress: &mut Progress,
 ) -> Result<Option<StreamMessage>, WireError> {
-    match bytes.first() {
+    match received.run(label).first() {
         None => Ok(None),
-        Some(&kind::ENCRYPTED) => read_sealed(bytes, envelope),
+        Some(&kind::ENCRYPTED) => read_sealed(received, label, envelope),
         Some(_) if !envelope.keyring.is_empty() => Err(WireError::NotEncrypted),
-        Some(_) => match progress.end(bytes)? {
-            Some(end) => read_plain(bytes.get(..end).unwrap_or_default()).map(Some),
+        Some(_) => match progress.end(received, label)? {
+            Some(end) => read_plain(received.take().get(label..end).unwrap_or_default()).map(Some),
             None => Ok(None),
         },
     }
 }
 
-fn read_sealed(bytes: &[u8], envelope: Envelope<'_>) -> Result<Option<StreamMessage>, WireError> {
+fn read_sealed(
+    received: &mut Pieces,
+    label: usize,
+    envelope: Envelope<'_>,
+) -> Result<Option<StreamMessage>, WireError> {
     if envelope.keyring.is_empty() {
         return Err(WireError::Encrypted);
     }
-    let Some((header, behind)) = bytes.split_first_chunk::<SEAL_HEADER>() else { return Ok(None) };
-    let [_, len @ ..] = *header;
+    let Some(&header) = received.run(label).first_chunk::<SEAL_HEADER>() else { return Ok(None) };
+    let [_, len @ ..] = header;
     let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
     if len > limits::STREAM_BYTES_MAX {
         return Err(WireError::TooLong { bytes: u64::try_from(len).unwrap_or(u64::MAX) });
     }
-    let Some(sealed) = behind.get(..len) else { return Ok(None) };
+    let begin = label.saturating_add(SEAL_HEADER);
+    let end = begin.saturating_add(len);
+    if received.len() < end {
+        return Ok(None);
+    }
     let mut plain = Vec::new();
-    let aad = Aad::new(header, envelope.label);
+    let aad = Aad::new(&header, envelope.label);
+    let bytes = received.take();
+    let sealed = bytes.get(begin..end).unwrap_or_default();
     crypt::open(sealed, envelope, aad.as_bytes(), &mut plain, &mut Budget::stream())?;
+    drop(bytes);
     read_plain(&plain).map(Some)
 }
 

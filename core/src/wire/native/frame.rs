@@ -192,6 +192,44 @@ pub fn seal_stream(message: &StreamMessage, envelope: Envelope<'_>, nonce: [u8; 
 /// Why the stream cannot be used, as soon as the bytes say so; bytes behind the frame are [`WireError::Malformed`].
 /// Label header, header and body together may take [`limits::STREAM_BYTES_MAX`].
 pub fn open_stream(bytes: &[u8], envelope: Envelope<'_>, dialler: bool) -> Result<Option<StreamMessage>, WireError> {
+    let Some(Frame { header, body, len, sealed }) = read_header(bytes, envelope, dialler)? else { return Ok(None) };
+    if body.len() > len {
+        return Err(WireError::Malformed);
+    }
+    if body.len() < len {
+        return Ok(None);
+    }
+    if sealed {
+        let mut opened = Vec::new();
+        open_sealed(body, envelope, &Aad::new(header, envelope.label), &mut opened)?;
+        decode_stream(&opened).map(Some)
+    } else {
+        decode_stream(body).map(Some)
+    }
+    // The frame is whole: what ends too early in it never gets more bytes.
+    .map_err(|error| if error == WireError::Truncated { WireError::Malformed } else { error })
+}
+
+/// How long the one frame of a stream direction is with all that stands before it; `None`: its header is not there yet.
+///
+/// # Errors
+/// As those of [`open_stream`] that the header shows.
+pub(crate) fn stream_len(start: &[u8], envelope: Envelope<'_>, dialler: bool) -> Result<Option<usize>, WireError> {
+    let before_body = |frame: &Frame<'_>| start.len().saturating_sub(frame.body.len());
+    Ok(read_header(start, envelope, dialler)?.map(|frame| frame.len.saturating_add(before_body(&frame))))
+}
+
+/// A stream frame of which the header is there.
+struct Frame<'a> {
+    header: &'a [u8; STREAM_HEADER],
+    /// What has come behind the header.
+    body: &'a [u8],
+    /// Bytes that the body will have.
+    len: usize,
+    sealed: bool,
+}
+
+fn read_header<'a>(bytes: &'a [u8], envelope: Envelope<'_>, dialler: bool) -> Result<Option<Frame<'a>>, WireError> {
     let mut rest = bytes;
     if dialler {
         if bytes.is_empty() {
@@ -216,21 +254,7 @@ pub fn open_stream(bytes: &[u8], envelope: Envelope<'_>, dialler: bool) -> Resul
     if sealed && len < SEAL_BYTES {
         return Err(WireError::Malformed);
     }
-    if body.len() > len {
-        return Err(WireError::Malformed);
-    }
-    if body.len() < len {
-        return Ok(None);
-    }
-    if sealed {
-        let mut opened = Vec::new();
-        open_sealed(body, envelope, &Aad::new(header, envelope.label), &mut opened)?;
-        decode_stream(&opened).map(Some)
-    } else {
-        decode_stream(body).map(Some)
-    }
-    // The frame is whole: what ends too early in it never gets more bytes.
-    .map_err(|error| if error == WireError::Truncated { WireError::Malformed } else { error })
+    Ok(Some(Frame { header, body, len, sealed }))
 }
 
 /// Opens `nonce | ciphertext | tag` in `out`.
