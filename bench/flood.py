@@ -5,7 +5,7 @@
 
 The victim is one of three agents (encrypted, with a ring of three keys, or in the clear; with a snapshot and a handler) on
 127.78.N.1 to 127.78.N.3. Datagrams come as fast as this machine sends them, connections as many as it takes. Measured of the victim:
-what came through, how long the answer to an RPC client takes that was there before, memory of its own (anonymous pages) at its most and afterwards,
+what came through, how long the answer to an RPC client takes that was there before and, in the clear, the ack to a stranger's ping, memory of its own (anonymous pages) at its most, and afterwards beside before the first flood,
 descriptors, and lines of the log by kind; and whether anybody says of anybody that it has failed. Exit code 1: a bound is broken.
 Figures want an otherwise idle machine. Linux, Python 3.8+ alone.
 """
@@ -21,11 +21,9 @@ import time
 from flooding import datagrams, events, streams
 from flooding.agents import KEYS, OTHER_KEY, PORT, Agent, Cluster, tap
 from flooding.senders import Senders
-from flooding.watch import MEMORY_MAX, MIB, Watch
+from flooding.watch import MEMORY_MAX, STREAMS_MAX, Watch
 
 RPC_PORT = 7373
-# core/src/limits.rs: STREAMS_BYTES_MAX.
-STREAMS_MAX = 64 * MIB + MEMORY_MAX
 SEALED = ["random", "long random", "mutated", "replayed", "wrong key", "wrong key" + datagrams.FROM_MANY,
           "wrong key" + datagrams.FROM_MEMBER, "plaintext"]
 PLAIN = ["random", "mutated", "replayed", "typed random", "accusations", "nested compounds", "full compounds", "LZW bombs", "pings",
@@ -40,7 +38,7 @@ STREAMS = {
     "huge, slow": lambda to, start: (streams.huge, to, 600, start, 1 << 10, 0.5),
     "huge, fast": lambda to, start: (streams.huge, to, 600, start, 1 << 20, 0.1),
 }
-COLUMNS = ["flood", "sent/s", "taken/s", "opened", "at once", "cpu %", "p50 ms", "p99 ms", "memory +KiB", "after +KiB", "lines of a kind",
+COLUMNS = ["flood", "sent/s", "taken/s", "opened", "at once", "cpu %", "p50 ms", "p99 ms", "ack ms", "memory +KiB", "after +KiB", "lines of a kind",
            "accepted lines", "descriptors", "failures"]
 
 

@@ -92,7 +92,7 @@ class Cluster:
     def __init__(self, serf, folder, net, prefix, words, victim_words):
         self.agents = [Agent(serf, folder, f"{prefix}{n}", f"127.78.{net}.{n}", victim_words if n == 1 else words)
                        for n in (1, 2, 3)]
-        self.victim, self.packets = self.agents[0], []
+        self.victim, self.packets, self.sealed, self.rested = self.agents[0], [], bool(words), None
 
     def start(self, record_for):
         """Forms the cluster. Before that the victim lives for some seconds behind a socket of ours, which copies what it is sent."""
