@@ -3,6 +3,7 @@
 //! `libfuzzer/` runs each under coverage-guided mutation, `corpus/` keeps what was found to reach different code, and the
 //! tests of this crate replay that on the stable compiler.
 
+pub mod corpus;
 mod files;
 mod measure;
 mod node;
@@ -22,7 +23,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target { name: "packet", run: wire::packet },
     Target { name: "label", run: wire::label },
     Target { name: "sealed", run: wire::sealed },
@@ -32,6 +33,7 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "native", run: wire::native },
     Target { name: "memberlist", run: wire::memberlist },
     Target { name: "stream", run: wire::stream },
+    Target { name: "mdns", run: wire::mdns },
     Target { name: "rpc_session", run: rpc::session },
     Target { name: "rpc_client", run: rpc::client },
     Target { name: "msgpack", run: rpc::msgpack },

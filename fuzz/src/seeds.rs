@@ -4,6 +4,8 @@ use serde_json::Value;
 use villein_core::keyring::Keyring;
 use villein_core::wire::{Budget, Envelope, Incoming, native};
 
+use crate::corpus::unhex;
+
 /// Inputs of the target of that name, which all mean something to it.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let prefixed = |prefix: &[u8], all: Vec<Vec<u8>>| all.iter().map(|bytes| [prefix, bytes].concat()).collect();
@@ -27,6 +29,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             let text = include_str!("../../core/src/tests/vectors/snapshot.txt");
             vec![text.as_bytes().to_vec(), b"alive: n1 127.0.0.1:7946\nclock: 4\nleave\n".to_vec()]
         }
+        "mdns" => MDNS.map(<[u8]>::to_vec).into(),
         "tags_file" => vec![br#"{"role": "db", "empty": null}"#.to_vec(), b"null".to_vec()],
         "keyring_file" => vec![br#"["HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8="]"#.to_vec()],
         "config_file" => vec![
@@ -47,13 +50,15 @@ const SCENARIOS: [&str; 4] = [
     include_str!("../../scenarios/snapshot-rejoin.toml"),
 ];
 
+/// A question and an answer, as `runtime-mio/src/mdns/message.rs` has them.
+const MDNS: [&[u8]; 2] = [
+    b"\0\0\0\0\0\x01\0\0\0\0\0\0\x07_serf_c\x04_tcp\x05local\0\0\x0c\0\x01",
+    b"\0\0\x84\0\0\0\0\x02\0\0\0\0\x02n1\x02_s\x05local\0\0\x21\x80\x01\0\0\0\x78\0\x0a\0\0\0\0\0\x09\x01h\xc0\x12\
+        \x01h\xc0\x12\0\x1c\x80\x01\0\0\0\x78\0\x10\xfd\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01",
+];
+
 const PATTERNS: [&str; 6] =
     ["^web-[0-9]+$", r"\Qa.b\E|(?i)x{2,5}?", r"[[:alpha:]\d_-]*", r"\pL+\x{1F600}", "(a|b)*?c", "user:deploy"];
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| (byte as char).to_digit(16).unwrap_or_default() as u8;
-    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | pair.get(1).map_or(0, |low| digit(*low))).collect()
-}
 
 /// Captured bytes that `wanted` picks.
 fn captures(wanted: impl Fn(&Value) -> bool) -> Vec<Vec<u8>> {
@@ -66,7 +71,7 @@ fn captures(wanted: impl Fn(&Value) -> bool) -> Vec<Vec<u8>> {
         include_str!("../../core/src/tests/vectors/gossip/09-newest-codec.json"),
     ];
     let all = files.iter().flat_map(|file| serde_json::from_str::<Vec<Value>>(file).expect("JSON"));
-    all.filter(wanted).filter_map(|vector| Some(unhex(vector["hex"].as_str()?))).collect()
+    all.filter(wanted).filter_map(|vector| unhex(vector["hex"].as_str()?)).collect()
 }
 
 /// Captures without the layer that the target puts around them.
@@ -117,8 +122,8 @@ fn rpc(side: &str) -> Vec<Vec<u8>> {
 /// Hexadecimal text, in one piece or in several lines.
 fn bytes_of(vector: &Value, side: &str) -> Option<Vec<u8>> {
     match &vector[side] {
-        Value::String(text) => Some(unhex(text)),
-        Value::Array(lines) => Some(lines.iter().filter_map(Value::as_str).flat_map(unhex).collect()),
+        Value::String(text) => unhex(text),
+        Value::Array(lines) => Some(lines.iter().filter_map(Value::as_str).filter_map(unhex).flatten().collect()),
         _ => None,
     }
 }

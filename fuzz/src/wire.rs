@@ -6,6 +6,7 @@ use villein_core::wire::memberlist::{self, Progress};
 use villein_core::wire::{
     Budget, Encoding, Envelope, Incoming, Message, Pieces, StreamMessage, WireError, native, open_stream, seal_stream,
 };
+use villein_runtime_mio::reread_mdns;
 
 use crate::measure::within;
 use crate::pick::Pick;
@@ -215,4 +216,14 @@ pub(crate) fn stream(bytes: &[u8]) {
 fn write(message: &StreamMessage) -> Box<[u8]> {
     let plain = Envelope { keyring: &Keyring::default(), label: b"" };
     seal_stream(Encoding::Native, message, plain, NONCE, true, false)
+}
+
+/// Bytes that reading a packet of multicast DNS may hold at one time, with what is written of it.
+const MDNS_HELD_MAX: usize = 256 << 10;
+
+/// A packet of multicast DNS: what is understood of it is written again, and understood as the same.
+pub(crate) fn mdns(bytes: &[u8]) {
+    if let Some((once, found)) = within(MDNS_HELD_MAX, || reread_mdns(bytes)) {
+        assert_eq!(reread_mdns(&once), Some((once, found)));
+    }
 }

@@ -49,7 +49,7 @@ pub use event_script::{EventKind, EventScript, InvalidEventScript};
 pub use files::{FileOptions, KeptFile};
 pub use limits::HANDLER_CONCURRENCY_MAX;
 pub use log_ring::Sink;
-pub use mdns::MdnsOptions;
+pub use mdns::{MdnsOptions, reread_mdns};
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};
 pub use recorder::RecordOptions;
 pub use signals::{Signal, die_of_broken_pipe};

@@ -26,6 +26,7 @@ use villein_core::log::Level;
 use villein_core::types::{JoinTarget, Name};
 
 use self::links::Sockets;
+pub use self::message::reread_mdns;
 use self::message::{Data, DomainName, Message, Record};
 use crate::address::errno_text;
 use crate::agent::Agent;

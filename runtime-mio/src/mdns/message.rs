@@ -208,6 +208,14 @@ impl Message {
     }
 }
 
+/// Reads a packet as the finder of agents does: what it understood, written again, and how many instances are reached
+/// of all the services that are named; `None`: it is no packet.
+pub fn reread_mdns(packet: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let message = Message::parse(packet)?;
+    let found = message.records.iter().map(|record| message.instances(&record.name).count()).sum();
+    Some((message.encode(), found))
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -229,15 +237,19 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
-    /// A name; each pointer must lead further back, so this ends.
+    /// A name; each pointer must lead further back, and honest ones have a label each.
     fn name(&mut self) -> Option<DomainName> {
         let mut name = Vec::new();
         let mut before = self.at;
         let mut behind = None;
-        loop {
+        for _ in 0..NAME_BYTES_MAX {
             let [len] = self.array()?;
             match len {
-                0 => break,
+                0 => {
+                    self.at = behind.unwrap_or(self.at);
+                    name.push(0);
+                    return Some(DomainName(name));
+                }
                 len if usize::from(len) <= LABEL_BYTES_MAX => {
                     name.push(len);
                     name.extend(self.take(len.into())?);
@@ -257,11 +269,7 @@ impl<'a> Reader<'a> {
                 _ => return None,
             }
         }
-        if let Some(behind) = behind {
-            self.at = behind;
-        }
-        name.push(0);
-        Some(DomainName(name))
+        None
     }
 
     /// The next record; `Some(None)` for one that means nothing to us.
@@ -353,6 +361,24 @@ mod tests {
             let looped = [&b"\0\0\0\0\0\x01\0\0\0\0\0\0"[..], pointer, b"\0\x0c\0\x01"].concat();
             assert_eq!(Message::parse(&looped), None);
         }
+    }
+
+    #[test]
+    fn a_name_is_followed_through_so_many_pointers() {
+        // Pointers to pointers, down to the empty name in the header's second byte.
+        let asked = |pointers: usize| {
+            let mut bytes = b"\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\x0c\0\x01".to_vec();
+            let mut to = 1_u16;
+            for _ in 0..pointers {
+                let at = bytes.len() as u16;
+                bytes.extend((to | 0xc000).to_be_bytes());
+                to = at;
+            }
+            let mut reader = Reader { bytes: &bytes, at: to.into() };
+            reader.name().map(|name| (name, reader.at - usize::from(to)))
+        };
+        assert_eq!(asked(NAME_BYTES_MAX - 1), Some((DomainName(vec![0]), 2)));
+        assert_eq!(asked(NAME_BYTES_MAX), None);
     }
 
     #[test]
