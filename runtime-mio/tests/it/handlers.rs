@@ -137,12 +137,14 @@ fn a_script_need_not_read_and_may_leave_a_process_behind() {
 #[test]
 fn a_process_left_behind_may_go_on_talking() {
     let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("said");
-    // It waits for the script's end, then says more than a pipe holds: if nobody read it, it would not come to its own.
-    let wait = "while kill -0 $$ 2>/dev/null; do sleep 0.01; done";
+    let [file, gate] = ["said", "gate"].map(|name| directory.path().join(name));
+    // It waits until the script's output has been read: what it said before would belong to that. Then it says more than a
+    // pipe holds: if nobody read it, it would not come to its end.
+    let wait = format!("while [ ! -e {} ]; do sleep 0.01; done", gate.display());
     let script = format!("query=({wait}; head -c 200000 /dev/zero; echo done > {}) & echo started", file.display());
     let one = start("127.45.2.8", &[&script]);
     assert_eq!(query(&mut one.client(), "q", "", LONG), ["started\n"]);
+    std::fs::write(&gate, "").expect("a file");
     wait_until(|| std::fs::read_to_string(&file).is_ok_and(|text| text == "done\n"));
 }
 
