@@ -318,7 +318,7 @@ impl Agent {
 
     /// Everything that a datagram has nothing to do with.
     fn look_around(&mut self, now: Time) -> Result<(), Exit> {
-        self.network.log_problems(now, &mut self.journal);
+        self.network.log_problems(&mut self.journal);
         while let Some((id, result)) = self.resolver.take() {
             self.feed(now, Stimulus::Resolved { id, result });
         }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Registry, Token};
@@ -18,8 +17,6 @@ use crate::tcp::{Accept, Listener, Read, Streams};
 use crate::tokens::Source;
 use crate::udp::{Sent, Udp};
 
-const SHED_SAID_EVERY: Duration = Duration::from_secs(1);
-
 /// Datagrams and streams.
 pub(crate) struct Network {
     udp: Udp,
@@ -32,8 +29,6 @@ pub(crate) struct Network {
     /// Whether the last input was a datagram: streams are next.
     datagram_last: bool,
     accept_error: Option<io::Error>,
-    /// When it may be said again that streams were given up.
-    shed_at: Time,
 }
 
 /// Something that came from the network. Its bytes are in the buffer that was read into.
@@ -89,7 +84,6 @@ impl Network {
             told: VecDeque::new(),
             datagram_last: false,
             accept_error: None,
-            shed_at: Time::ZERO,
         })
     }
 
@@ -184,19 +178,15 @@ impl Network {
         });
     }
 
-    /// Says in the log why connections could not be accepted, and, once a second, how many were given up.
-    pub(crate) fn log_problems(&mut self, now: Time, journal: &mut Journal) {
+    /// Says in the log why connections could not be accepted, and how many were given up.
+    pub(crate) fn log_problems(&mut self, journal: &mut Journal) {
         if let Some(error) = self.accept_error.take() {
             journal.log(Level::Err, format_args!("memberlist: Error accepting TCP connection: {error}"));
         }
-        if now >= self.shed_at {
-            let shed = self.streams.take_shed();
-            if shed > 0 {
-                self.shed_at = now + SHED_SAID_EVERY;
-                let problem =
-                    format_args!("memberlist: gave up {shed} streams: too much waits for peers that do not read");
-                journal.log(Level::Warn, problem);
-            }
+        let shed = self.streams.shed_unsaid();
+        let problem = format_args!("memberlist: gave up {shed} streams: too much waits for peers that do not read");
+        if *shed > 0 && journal.log_sum(Level::Warn, problem) {
+            *shed = 0;
         }
     }
 

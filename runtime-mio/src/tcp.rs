@@ -214,9 +214,9 @@ impl Streams {
         holders.into_values().max().map(|(_, newest)| newest)
     }
 
-    /// How many streams were given up since the last call because too much waited for their peers.
-    pub(crate) const fn take_shed(&mut self) -> u64 {
-        std::mem::replace(&mut self.shed, 0)
+    /// How many streams were given up because too much waited for their peers, and nobody has been told.
+    pub(crate) const fn shed_unsaid(&mut self) -> &mut u64 {
+        &mut self.shed
     }
 
     /// Closes a stream once its frames are written, or at `by`.
@@ -566,8 +566,12 @@ mod tests {
         let [older, newer] = [(); 2].map(|()| waiting.finishing(0, part));
         let modest = waiting.finishing(1, part);
         let active = waiting.connect(1);
-        assert_eq!((waiting.write(active, part), waiting.streams.take_shed()), (Ok(()), 0), "the limit is reached");
-        assert_eq!((waiting.write(active, 1), waiting.streams.take_shed()), (Ok(()), 1));
+        assert_eq!(
+            (waiting.write(active, part), std::mem::take(waiting.streams.shed_unsaid())),
+            (Ok(()), 0),
+            "the limit is reached"
+        );
+        assert_eq!((waiting.write(active, 1), std::mem::take(waiting.streams.shed_unsaid())), (Ok(()), 1));
         assert_eq!([older, newer, modest, active].map(|id| waiting.is_open(id)), [true, false, true, true]);
         // What the core is not done with is refused when nothing else is left to give up.
         let others = [(); 3].map(|()| waiting.connect(0));
@@ -585,9 +589,15 @@ mod tests {
         let mut waiting = Waiting::new(["127.0.83.7", "127.0.83.8"]);
         let modest = waiting.finishing(1, 1);
         let greedy: Vec<_> = (1..STREAMS_FINISHING_MAX).map(|_| waiting.finishing(0, 1)).collect();
-        assert_eq!((waiting.streams.open.len(), waiting.streams.take_shed()), (STREAMS_FINISHING_MAX, 0));
+        assert_eq!(
+            (waiting.streams.open.len(), std::mem::take(waiting.streams.shed_unsaid())),
+            (STREAMS_FINISHING_MAX, 0)
+        );
         let beyond = waiting.finishing(0, 1);
-        assert_eq!((waiting.streams.open.len(), waiting.streams.take_shed()), (STREAMS_FINISHING_MAX, 1));
+        assert_eq!(
+            (waiting.streams.open.len(), std::mem::take(waiting.streams.shed_unsaid())),
+            (STREAMS_FINISHING_MAX, 1)
+        );
         assert!(!waiting.is_open(beyond) && waiting.is_open(modest) && greedy.iter().all(|id| waiting.is_open(*id)));
     }
 
