@@ -312,7 +312,10 @@ impl Weather {
             }
             26 => {
                 let (some, count) = (self.some(), 1 + self.draw.below(30));
-                self.step(at, &format!("forge = {{ nodes = {}, count = {count} }}", list(&some)));
+                // A member that has left and is forged to be alive has the name that its next host takes.
+                if !self.there.iter().any(|host| host == SPARE) {
+                    self.step(at, &format!("forge = {{ nodes = {}, count = {count} }}", list(&some)));
+                }
             }
             27 => self.change_host(at),
             _ => self.misdirect(at),
