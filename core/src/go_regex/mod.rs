@@ -53,11 +53,22 @@ impl GoRegex {
     ///
     /// Everything Go 1.19 refuses, and patterns over [`PATTERN_BYTES_MAX`] or [`PROGRAM_BYTES_MAX`].
     pub fn new(pattern: &[u8]) -> Result<Self, GoRegexError> {
+        Self::within(pattern, &mut { PROGRAM_BYTES_MAX })
+    }
+
+    /// Compiles a pattern to at most `bytes`, and takes from them what it comes to: so several can be bounded together.
+    ///
+    /// # Errors
+    ///
+    /// Everything Go 1.19 refuses, and patterns over [`PATTERN_BYTES_MAX`], [`PROGRAM_BYTES_MAX`] or what is left of `bytes`.
+    pub fn within(pattern: &[u8], bytes: &mut usize) -> Result<Self, GoRegexError> {
         let too_big = || GoRegexError::new(ErrorCode::InternalError, pattern);
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(too_big());
         }
-        compile(&parser::parse(pattern)?).map_or_else(|| Err(too_big()), |regex| Ok(Self { regex }))
+        let regex = compile(&parser::parse(pattern)?, PROGRAM_BYTES_MAX.min(*bytes)).ok_or_else(too_big)?;
+        *bytes = bytes.saturating_sub(regex.memory_usage());
+        Ok(Self { regex })
     }
 
     /// Tells whether the pattern matches anywhere in the text, as `Regexp.MatchString` does.
@@ -78,12 +89,9 @@ pub fn anchored(pattern: &[u8]) -> Result<GoRegex, GoRegexError> {
     GoRegex::new(&[b"^", pattern, b"$"].concat())
 }
 
-/// Builds the matcher; `None` if it would be larger than [`PROGRAM_BYTES_MAX`].
-fn compile(hir: &Hir) -> Option<meta::Regex> {
-    let config = meta::Config::new()
-        .nfa_size_limit(Some(PROGRAM_BYTES_MAX))
-        .which_captures(WhichCaptures::None)
-        .utf8_empty(true);
+/// Builds the matcher; `None` if it would be larger than `most` bytes.
+fn compile(hir: &Hir, most: usize) -> Option<meta::Regex> {
+    let config = meta::Config::new().nfa_size_limit(Some(most)).which_captures(WhichCaptures::None).utf8_empty(true);
     meta::Builder::new().configure(config).build_from_hir(hir).ok()
 }
 

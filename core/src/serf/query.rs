@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::Filters;
+use super::filter::{self, Filters};
 use super::internal_query;
 use super::seen::{Seen, Weight};
 use crate::command::{CommandError, Question, Reply};
@@ -226,9 +226,9 @@ impl Serf {
             ctx.dropped("query memory", limits::QUERIES_SEEN_MAX, lost);
         }
         self.recorder.query(ctx, query.ltime);
-        match Filters::new(&query.filters) {
-            Ok(filters) if filters.match_node(&ctx.config.name, &ctx.table.own().info().tags) => (),
-            Ok(_) => return true,
+        match filter::match_node(&query.filters, &ctx.config.name, &ctx.table.own().info().tags) {
+            Ok(true) => (),
+            Ok(false) => return true,
             Err(bad) => {
                 ctx.log(Log::BadFilter(bad.pattern, alloc::format!("{}", bad.error)));
                 return true;

@@ -14,6 +14,7 @@ use crate::config::Coalesce;
 use crate::event::{Event, QueryKey};
 use crate::io::{Output, RequestId, Stimulus};
 use crate::lamport::LamportTime;
+use crate::limits;
 use crate::log::Log;
 use crate::tests::harness::{Cluster, Lone, accused, addr, alive, name};
 use crate::types::{GossipAddr, QueryId};
@@ -278,6 +279,27 @@ fn a_pattern_that_cannot_be_compiled_matches_nobody_and_is_logged() {
     assert!(lone.events().is_empty());
     let text = "serf: failed to compile filter regex ((): error parsing regexp: missing closing ): `(`";
     assert!(lone.logs().iter().any(|log| format!("{log}") == text), "{:?}", lone.logs());
+}
+
+#[test]
+fn the_patterns_of_one_query_compile_to_so_much_and_no_more() {
+    let mut lone = with_peer(|_| ());
+    let mut heard = |id, patterns: usize| {
+        let filter = Filter::Tag { key: Box::from(*b"role"), pattern: Box::from(*br"\pL{50}|") };
+        lone.hear(1, &[asked(&Query { filters: vec![filter; patterns], ..query(3, id, "q") })]);
+        (lone.events().len(), lone.logs().iter().filter(|log| matches!(log, Log::BadFilter(..))).count())
+    };
+    assert_eq!(heard(1, 1), (1, 0));
+    assert_eq!(heard(2, 2), (0, 1), "each takes more than half");
+    assert_eq!(heard(3, limits::FILTERS_MAX), (0, 2));
+}
+
+#[test]
+fn what_stands_behind_a_filter_that_does_not_match_is_not_looked_at() {
+    let mut lone = with_peer(|_| ());
+    let bad = Filter::Tag { key: Box::from(*b"role"), pattern: Box::from(*b"(") };
+    lone.hear(1, &[asked(&Query { filters: vec![Filter::Nodes(vec![name(7)]), bad], ..query(3, 1, "q") })]);
+    assert!(lone.events().is_empty() && !lone.logs().iter().any(|log| matches!(log, Log::BadFilter(..))));
 }
 
 #[test]
