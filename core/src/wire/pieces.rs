@@ -113,7 +113,7 @@ mod tests {
 
     /// Bytes that are told from each other, in pieces that are as short as they may be.
     fn filled(len: usize, step: usize) -> (Vec<u8>, Pieces) {
-        let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+        let bytes: Vec<u8> = (0..=250).cycle().take(len).collect();
         let mut pieces = Pieces::of(0);
         bytes.chunks(step).for_each(|chunk| pieces.push(chunk));
         (bytes, pieces)
