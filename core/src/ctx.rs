@@ -36,6 +36,17 @@ pub(crate) struct Ctx<'a> {
     pub(crate) out: &'a mut Vec<Output>,
 }
 
+/// Whether broadcasts come along with a packet of direct messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Piggyback {
+    /// None do.
+    None,
+    /// As many as fit, and it does not bring them nearer to their end.
+    Free,
+    /// As many as fit, each nearer to its end by one transmission.
+    Counted,
+}
+
 /// Where a packet goes, and how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct To {
@@ -163,9 +174,9 @@ impl Ctx<'_> {
         self.config.swim.packet_bytes.saturating_sub(overhead)
     }
 
-    /// Sends `messages` in one packet, with as many broadcasts as fit where `piggyback` is set and the packet is in the
+    /// Sends `messages` in one packet, with as many broadcasts as fit where they may come along and the packet is in the
     /// encoding in which they wait.
-    pub(crate) fn send(&mut self, activity: Activity, to: To, messages: &[Message], piggyback: bool) {
+    pub(crate) fn send(&mut self, activity: Activity, to: To, messages: &[Message], piggyback: Piggyback) {
         self.retune();
         let mut encoded = core::mem::take(&mut self.queues.scratch.encoded);
         encoded.clear();
@@ -180,7 +191,7 @@ impl Ctx<'_> {
         let overhead = messages.len().saturating_mul(to.encoding.part_overhead());
         let used = to.encoding.packet_overhead(self.envelope()).saturating_add(encoded.len()).saturating_add(overhead);
         self.queues.scratch.picked.clear();
-        if piggyback && to.encoding == self.queues.encoding && !self.queues.is_empty() {
+        if piggyback != Piggyback::None && to.encoding == self.queues.encoding && !self.queues.is_empty() {
             self.queues.pick(self.config.swim.packet_bytes.saturating_sub(used));
         }
         let (first, rest) = encoded.split_at_checked(first_end).unwrap_or((&encoded, &[]));
@@ -192,7 +203,9 @@ impl Ctx<'_> {
         let nonce = self.nonce();
         let bytes = self.seal(to, nonce, direct.iter().copied().chain(self.queues.picked()));
         self.out.push(Output::Datagram { activity, to: to.addr, bytes });
-        self.count_picked();
+        if piggyback == Piggyback::Counted {
+            self.count_picked();
+        }
         self.queues.scratch.encoded = encoded;
     }
 

@@ -71,10 +71,12 @@ pub enum Purpose {
     HashKey = 12,
     /// When standing seeds and the snapshot's peers are tried again.
     Retry = 13,
+    /// Where the numbers of probes begin.
+    Sequence = 14,
 }
 
 impl Purpose {
-    const COUNT: usize = 14;
+    const COUNT: usize = 15;
 }
 
 /// One ChaCha8 generator per [`Purpose`], so that a new draw in one place does not shift the others.
@@ -124,6 +126,11 @@ impl Rng {
     /// A uniform 64-bit number.
     pub fn next_u64(&mut self, purpose: Purpose) -> u64 {
         self.stream(purpose).next_u64()
+    }
+
+    /// A uniform 32-bit number.
+    pub fn next_u32(&mut self, purpose: Purpose) -> u32 {
+        self.stream(purpose).next_u32()
     }
 
     /// Fills `bytes`.

@@ -10,7 +10,7 @@ use super::filter::{self, Filters};
 use super::internal_query;
 use super::seen::{Seen, Weight};
 use crate::command::{CommandError, Question, Reply};
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Piggyback};
 use crate::event::{Event, QueryEvent, QueryKey};
 use crate::io::{Activity, Output, RequestId};
 use crate::limits;
@@ -320,13 +320,13 @@ impl Serf {
             let message = Message::Serf(SerfMessage::Relay(relay.clone()));
             for slot in picked {
                 if let Some(to) = ctx.to_slot(slot) {
-                    ctx.send(Activity::Serf, to, core::slice::from_ref(&message), false);
+                    ctx.send(Activity::Serf, to, core::slice::from_ref(&message), Piggyback::None);
                 }
             }
         }
         let message = Message::Serf(SerfMessage::Response(relay.response));
         let to = ctx.to_named(&origin.node, origin.addr);
-        ctx.send(Activity::Serf, to, &[message], false);
+        ctx.send(Activity::Serf, to, &[message], Piggyback::None);
         Ok(())
     }
 
@@ -340,7 +340,9 @@ impl Serf {
             ctx.table.slot(&node).filter(is_there)
         };
         match slot.and_then(|slot| ctx.to_slot(slot)) {
-            Some(to) => ctx.send(Activity::Serf, to, &[Message::Serf(SerfMessage::Response(response))], false),
+            Some(to) => {
+                ctx.send(Activity::Serf, to, &[Message::Serf(SerfMessage::Response(response))], Piggyback::None)
+            }
             None => ctx.log(Log::RelayRefused(node, to)),
         }
     }

@@ -79,7 +79,8 @@ impl Swim {
             awareness: Awareness::default(),
             incarnation: used,
             leaving: false,
-            seq: SeqNo::default(),
+            // An ack names nobody: if all began at one number, acks that were recorded anywhere would fit everywhere.
+            seq: SeqNo(ctx.rng.next_u32(Purpose::Sequence)),
             probe: Probe::new(probe_phase),
             relays: BTreeMap::new(),
             suspicions: BTreeMap::new(),

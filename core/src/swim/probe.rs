@@ -7,7 +7,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{NackTiming, SwimConfig};
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, Piggyback};
 use crate::identity::Identity;
 use crate::io::{Activity, StreamId};
 use crate::log::Log;
@@ -121,9 +121,9 @@ impl Swim {
         if suspect && swim.lifeguard.buddy {
             let from = ctx.config.name.clone();
             let suspicion = Message::Suspect(Accused { node: identity.name.clone(), incarnation, from });
-            ctx.send(Activity::Probe, to, &[ping, suspicion], false);
+            ctx.send(Activity::Probe, to, &[ping, suspicion], Piggyback::None);
         } else {
-            ctx.send(Activity::Probe, to, &[ping], true);
+            ctx.send(Activity::Probe, to, &[ping], Piggyback::Counted);
         }
         let stage = Stage::Direct;
         self.probe.run = Some(Run {
@@ -169,7 +169,7 @@ impl Swim {
                 nacks_expected = nacks_expected.saturating_add(1);
             }
             let ask = IndirectPing { seq, node: name.clone(), target: addr, nack, source: source(ctx) };
-            ctx.send(Activity::Probe, to, &[Message::IndirectPing(ask)], true);
+            ctx.send(Activity::Probe, to, &[Message::IndirectPing(ask)], Piggyback::Counted);
         }
         let stream_ping = ctx.config.swim.stream_ping && run.identity.versions.protocol_max() >= 3;
         run.stage = Stage::Indirect { nacks_expected, nacks: 0 };

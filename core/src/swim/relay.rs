@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ctx::{Ctx, To};
+use crate::ctx::{Ctx, Piggyback, To};
 use crate::io::Activity;
 use crate::limits;
 use crate::swim::Swim;
@@ -17,15 +17,17 @@ pub(super) struct Relay {
     /// The originator's number.
     seq: SeqNo,
     originator: To,
+    /// What may come along with an answer.
+    piggyback: Piggyback,
 }
 
 impl Swim {
     /// A ping for another name is not answered: the address may have changed hands. One for nobody is for everybody.
     pub(super) fn on_ping(&mut self, ctx: &mut Ctx<'_>, from: To, ping: &Ping) {
         if is_for_us(ctx, ping) {
-            let to = answer_to(ctx, from, ping.source.as_ref());
+            let (to, piggyback) = answer_to(ctx, from, ping.source.as_ref());
             let ack = Message::Ack(Ack { seq: ping.seq, coordinate: ctx.coordinate() });
-            ctx.send(Activity::Receiver, to, &[ack], true);
+            ctx.send(Activity::Receiver, to, &[ack], piggyback);
         }
     }
 
@@ -33,9 +35,9 @@ impl Swim {
         if self.relays.len() >= limits::RELAYS_MAX {
             return ctx.dropped("pings for others", limits::RELAYS_MAX, 1);
         }
-        let originator = answer_to(ctx, from, ask.source.as_ref());
+        let (originator, piggyback) = answer_to(ctx, from, ask.source.as_ref());
         let seq = self.next_seq();
-        self.relays.insert(seq, Relay { seq: ask.seq, originator });
+        self.relays.insert(seq, Relay { seq: ask.seq, originator, piggyback });
         if ask.nack {
             ctx.arm(TimerKind::RelayNack(seq), ctx.now + nack_delay(&ctx.config.swim));
         }
@@ -44,7 +46,7 @@ impl Swim {
         let ping = Ping { seq, node: ask.node.clone(), source: source(ctx) };
         // Nothing is piggybacked: who is asked about may be gone, and what is sent to it would be lost.
         let to = ctx.to_named(&ask.node, ask.target.with_port_or(ctx.config.advertise.port()));
-        ctx.send(Activity::Receiver, to, &[Message::Ping(ping)], false);
+        ctx.send(Activity::Receiver, to, &[Message::Ping(ping)], Piggyback::None);
     }
 
     /// Passes an ack on, without its payload, if we pinged for somebody.
@@ -53,13 +55,13 @@ impl Swim {
             ctx.timers.disarm(TimerKind::RelayNack(seq));
             ctx.timers.disarm(TimerKind::RelayEnd(seq));
             let ack = Message::Ack(Ack { seq: relay.seq, coordinate: None });
-            ctx.send(Activity::Receiver, relay.originator, &[ack], true);
+            ctx.send(Activity::Receiver, relay.originator, &[ack], relay.piggyback);
         }
     }
 
     pub(super) fn on_relay_nack(&self, ctx: &mut Ctx<'_>, seq: SeqNo) {
         if let Some(relay) = self.relays.get(&seq) {
-            ctx.send(Activity::Nack, relay.originator, &[Message::Nack(relay.seq)], true);
+            ctx.send(Activity::Nack, relay.originator, &[Message::Nack(relay.seq)], relay.piggyback);
         }
     }
 
@@ -76,11 +78,18 @@ pub(crate) fn is_for_us(ctx: &Ctx<'_>, ping: &Ping) -> bool {
 
 /// Where an answer goes: where the question says, if that is the host that it came from or where we know the asker; else
 /// where it came from. Nobody has us talk to a third.
-fn answer_to(ctx: &Ctx<'_>, from: To, source: Option<&ReplyTo>) -> To {
-    let named = source.filter(|source| {
-        let known = || ctx.table.slot(&source.node).and_then(|slot| ctx.table.find(slot));
-        source.addr.ip() == from.addr.ip()
-            || known().is_some_and(|member| member.identity.addr.socket_addr() == source.addr.socket_addr())
-    });
-    named.map_or(from, |source| To { addr: source.addr.socket_addr(), ..from })
+///
+/// Broadcasts come along to where we know the asker, and are not counted: a question can be a repeated one, and who
+/// repeats it would have all that waits here sent to where it is of no use.
+fn answer_to(ctx: &Ctx<'_>, from: To, source: Option<&ReplyTo>) -> (To, Piggyback) {
+    let Some(source) = source else { return (from, Piggyback::None) };
+    let to = To { addr: source.addr.socket_addr(), ..from };
+    let member = ctx.table.slot(&source.node).and_then(|slot| ctx.table.find(slot));
+    if member.is_some_and(|member| member.identity.addr.socket_addr() == to.addr) {
+        (to, Piggyback::Free)
+    } else if to.addr.ip() == from.addr.ip() {
+        (to, Piggyback::None)
+    } else {
+        (from, Piggyback::None)
+    }
 }

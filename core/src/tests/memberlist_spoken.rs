@@ -16,7 +16,7 @@ use crate::limits;
 use crate::log::Log;
 use crate::msgpack::{Dialect, Writer};
 use crate::serf::tags;
-use crate::tests::harness::{Lone, accused, addr, alive, config, name, packet, signed};
+use crate::tests::harness::{Lone, accused, addr, alive, config, name, packet, reply_to, signed};
 use crate::time::Time;
 use crate::types::{GossipAddr, Meta, SeqNo, Tags, Versions};
 use crate::wire::memberlist::{PacketForm, seal_parts};
@@ -85,6 +85,11 @@ fn encodings(lone: &mut Lone) -> Vec<Encoding> {
 
 fn ping(seq: u32) -> Message {
     Message::Ping(Ping { seq: SeqNo(seq), node: name(0), source: None })
+}
+
+/// One that says whose it is.
+fn members_ping(number: usize, seq: u32) -> Message {
+    Message::Ping(Ping { seq: SeqNo(seq), node: name(0), source: Some(reply_to(number)) })
 }
 
 #[test]
@@ -184,8 +189,8 @@ fn a_packet_in_the_other_encoding_carries_nothing_else() {
     for (encoding, messages) in [(Encoding::Memberlist, 1), (Encoding::Native, 3)] {
         sent(&mut lone);
         match encoding {
-            Encoding::Native => lone.hear(1, &[ping(7)]),
-            Encoding::Memberlist => hear_memberlist(&mut lone, 1, &[ping(7)]),
+            Encoding::Native => lone.hear(1, &[members_ping(1, 7)]),
+            Encoding::Memberlist => hear_memberlist(&mut lone, 1, &[members_ping(1, 7)]),
         }
         let [ack] = &sent(&mut lone)[..] else { panic!("one ack") };
         assert_eq!((ack.encoding, ack.messages.len()), (encoding, messages));
@@ -195,19 +200,18 @@ fn a_packet_in_the_other_encoding_carries_nothing_else() {
 #[test]
 fn what_waits_is_encoded_anew_at_a_switch_and_keeps_its_count() {
     let mut lone = auto(|config| {
-        config.swim.gossip_interval = 600 * SECOND;
+        config.swim.gossip_interval = SECOND;
+        config.swim.gossip_nodes = 1;
+        config.swim.gossip_to_dead = Duration::ZERO;
         config.swim.probe_interval = 600 * SECOND;
     });
     lone.hear(1, &[Message::Alive(alive(1, 1))]);
     lone.command(Command::UserEvent { name: (*b"deploy").into(), payload: (*b"v1").into(), coalesce: false });
     let spread = |lone: &mut Lone, encoding| -> Vec<Message> {
-        match encoding {
-            Encoding::Native => lone.hear(1, &[ping(7)]),
-            Encoding::Memberlist => hear_memberlist(lone, 1, &[ping(7)]),
-        }
-        let mut sent = sent(lone);
-        assert_eq!(sent.iter().map(|sent| sent.encoding).collect::<Vec<_>>(), [encoding]);
-        sent.remove(0).messages
+        lone.wait(SECOND);
+        let sent = sent(lone);
+        assert!(sent.iter().all(|sent| sent.encoding == encoding) && sent.len() <= 1, "{encoding}");
+        sent.into_iter().flat_map(|sent| sent.messages).collect()
     };
     sent(&mut lone);
     let event = |messages: &[Message]| {

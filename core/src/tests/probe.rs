@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::command::Command;
 use crate::config::{Lifeguard, NackTiming};
 use crate::coordinate::Coordinate;
 use crate::io::{Activity, Output, Stimulus, StreamAction};
@@ -217,4 +218,42 @@ fn while_the_probe_is_stalled_its_timers_are_not_due_and_the_others_are() {
     assert!(lone.sent().iter().any(|(_, message)| matches!(message, Message::Alive(_))), "gossip goes on");
     lone.give(Stimulus::Resumed { activity: Activity::Probe });
     assert_eq!(lone.belief(target), Some((SwimState::Suspect, 1)), "the expired deadline counts at once");
+}
+
+#[test]
+fn a_repeated_ping_costs_what_waits_to_be_gossiped_nothing() {
+    let mut lone = Lone::new(|config| config.swim.gossip_interval = Duration::from_secs(600));
+    lone.hear(1, &[Message::Alive(alive(1, 1)), Message::Alive(alive(2, 1))]);
+    lone.command(Command::UserEvent { name: (*b"deploy").into(), payload: [].into(), coalesce: false });
+    lone.sent();
+    let mut ask = |source| {
+        lone.hear(9, &[Message::Ping(Ping { seq: SeqNo(7), node: name(0), source })]);
+        let sent = lone.sent();
+        (sent[0].0, sent.len() - 1)
+    };
+    for _ in 0..50 {
+        assert_eq!(ask(None), (addr(9), 0), "a stranger is told nothing");
+        assert_eq!(ask(Some(reply_to(9))), (addr(9), 0));
+        // Repeated by whoever recorded it: the answer goes to the member, as often as it is asked for.
+        let (to, waiting) = ask(Some(reply_to(1)));
+        assert_eq!((to, waiting >= 3), (addr(1), true), "{waiting} messages");
+    }
+    assert_eq!(lone.node.stats().event_queue, 1);
+}
+
+#[test]
+fn an_ack_of_an_earlier_life_answers_no_probe() {
+    // Acks to the first probes of other lives: by number alone one of them would fit.
+    let mut lone = Lone::new(|_| ());
+    lone.hear(1, &[Message::Alive(alive(1, 1))]);
+    for second in 1..=120 {
+        let tape: Vec<Message> = (0..200).map(|seq| Message::Ack(Ack { seq: SeqNo(seq), coordinate: None })).collect();
+        tape.chunks(100).for_each(|acks| lone.hear(9, acks));
+        lone.wait(Duration::from_secs(1));
+        if lone.belief(1).is_some_and(|(state, _)| state == SwimState::Dead) {
+            assert!(second > 3, "it takes a suspicion");
+            return;
+        }
+    }
+    panic!("a member that never answered is still alive: {:?}", lone.belief(1));
 }

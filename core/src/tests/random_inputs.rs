@@ -202,6 +202,12 @@ impl World {
         Ping { seq: SeqNo(self.small()), node: name(node), source }
     }
 
+    /// A number that the node may have given to one of its first probes.
+    fn seq(&mut self) -> SeqNo {
+        let first = Rng::new(Seed::simulated(self.seed)).next_u32(Purpose::Sequence);
+        SeqNo(first.wrapping_add(self.below(40) as u32))
+    }
+
     fn message(&mut self) -> Message {
         match self.below(17) {
             0 => Message::Ping(self.ping()),
@@ -215,9 +221,9 @@ impl World {
                 if let Some(coordinate) = &mut coordinate {
                     coordinate.vec[0] = [0.0, 0.01, -3.0, f64::NAN, 1e30][self.below(5)];
                 }
-                Message::Ack(Ack { seq: SeqNo(self.below(40) as u32), coordinate })
+                Message::Ack(Ack { seq: self.seq(), coordinate })
             }
-            3 => Message::Nack(SeqNo(self.below(40) as u32)),
+            3 => Message::Nack(self.seq()),
             4 => Message::Suspect(self.accused()),
             5 => Message::Dead(self.accused()),
             6 => Message::Serf(SerfMessage::Leave(self.intent())),
@@ -361,7 +367,7 @@ impl World {
                 let encoding = self.encoding();
                 let message = match self.below(6) {
                     0 => StreamMessage::Ping(self.ping()),
-                    1 => StreamMessage::Ack(SeqNo(self.below(40) as u32)),
+                    1 => StreamMessage::Ack(self.seq()),
                     2 => StreamMessage::Error("no".into()),
                     3 if encoding == Encoding::Native => StreamMessage::Digest(self.digest()),
                     _ => StreamMessage::PushPull(self.push_pull()),
