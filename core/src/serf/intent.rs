@@ -192,14 +192,14 @@ impl Serf {
     }
 
     /// When members that are leaving may be found alive after all: a leave, its lingering and a suspicion later (U-20).
-    fn leaving_patience(ctx: &Ctx<'_>) -> core::time::Duration {
+    pub(super) fn leaving_patience(ctx: &Ctx<'_>) -> core::time::Duration {
         let (serf, swim) = (&ctx.config.serf, &ctx.config.swim);
         let suspicion = suspicion_min(swim.suspicion_mult, ctx.members(), swim.probe_interval);
         let longest = suspicion.saturating_mul(swim.suspicion_max_mult);
         serf.broadcast_timeout.saturating_add(serf.leave_propagate_delay).saturating_add(longest)
     }
 
-    pub(super) fn arm_leaving_check(&self, ctx: &mut Ctx<'_>) {
+    fn arm_leaving_check(&self, ctx: &mut Ctx<'_>) {
         let first =
             self.leaving.iter().filter_map(|&slot| ctx.table.find(slot)).map(|member| member.status_since).min();
         match first {

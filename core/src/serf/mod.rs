@@ -302,7 +302,8 @@ impl Serf {
             Status::Left => _ = self.left.insert(slot),
             Status::Leaving if slot != ctx.table.me() => {
                 self.leaving.insert(slot);
-                self.arm_leaving_check(ctx);
+                // Of all that are leaving it is the last to have had its time.
+                ctx.arm_if_idle(TimerKind::LeavingCheck, ctx.now + Self::leaving_patience(ctx));
             }
             Status::Leaving | Status::None | Status::Alive => (),
         }

@@ -18,8 +18,9 @@ impl Serf {
             Status::Leaving => {
                 let serf = &ctx.config.serf;
                 let at = ctx.now + serf.broadcast_timeout.saturating_add(serf.leave_propagate_delay);
-                self.prunes.entry(slot).or_insert(at);
-                self.arm_prune(ctx);
+                let at = *self.prunes.entry(slot).or_insert(at);
+                // Of all that wait a new one is the last.
+                ctx.arm_if_idle(TimerKind::Prune, at);
             }
             Status::None | Status::Alive => (),
         }
