@@ -99,9 +99,11 @@ pub const QUERIES_OPEN_MAX: usize = 1_024;
 pub const QUERIES_RUNNING_MAX: usize = 1_024;
 /// Filters of one query.
 pub const FILTERS_MAX: usize = 256;
-/// Bytes to which the patterns of one query's filters may compile together: a few milliseconds of work. `.{1000}` and
-/// `\pL{50}` fit in, an ordinary pattern takes one thousandth of it.
+/// Bytes to which the patterns of queries may compile within a second, and those of one query of our own: a few milliseconds
+/// of work. `.{1000}` and `\pL{50}` fit in, an ordinary pattern takes one thousandth of it.
 pub const FILTERS_PROGRAM_BYTES_MAX: usize = 1 << 20;
+/// Bytes to which each pattern may compile although others have used that up.
+pub const FILTER_PROGRAM_BYTES_MIN: usize = 4 << 10;
 /// Largest encoded length that a configuration may allow for queries and answers: they travel in one datagram.
 pub const QUERY_BYTES_MAX: usize = 65_000;
 /// Key changes that wait for their turn.

@@ -56,7 +56,8 @@ impl GoRegex {
         Self::within(pattern, &mut { PROGRAM_BYTES_MAX })
     }
 
-    /// Compiles a pattern to at most `bytes`, and takes from them what it comes to: so several can be bounded together.
+    /// Compiles a pattern to at most `bytes`, and takes from them what it comes to, all if that is too much: so several can be
+    /// bounded together.
     ///
     /// # Errors
     ///
@@ -66,7 +67,11 @@ impl GoRegex {
         if pattern.len() > PATTERN_BYTES_MAX {
             return Err(too_big());
         }
-        let regex = compile(&parser::parse(pattern)?, PROGRAM_BYTES_MAX.min(*bytes)).ok_or_else(too_big)?;
+        let most = PROGRAM_BYTES_MAX.min(*bytes);
+        let Some(regex) = compile(&parser::parse(pattern)?, most) else {
+            *bytes = bytes.saturating_sub(most);
+            return Err(too_big());
+        };
         *bytes = bytes.saturating_sub(regex.memory_usage());
         Ok(Self { regex })
     }

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::{self, Filters};
+use super::filter::{Filters, Patience};
 use super::internal_query;
 use super::seen::{Seen, Weight};
 use crate::command::{CommandError, Question, Reply};
@@ -48,6 +48,7 @@ pub(super) struct Queries {
     /// Numbers the timers of the running ones.
     numbers: BTreeMap<u64, QueryKey>,
     begun: u64,
+    patience: Patience,
 }
 
 /// A query that may be answered.
@@ -99,6 +100,7 @@ impl Queries {
             running: BTreeMap::new(),
             numbers: BTreeMap::new(),
             begun: 0,
+            patience: Patience::new(),
         }
     }
 }
@@ -226,7 +228,8 @@ impl Serf {
             ctx.dropped("query memory", limits::QUERIES_SEEN_MAX, lost);
         }
         self.recorder.query(ctx, query.ltime);
-        match filter::match_node(&query.filters, &ctx.config.name, &ctx.table.own().info().tags) {
+        let tags = &ctx.table.own().info().tags;
+        match self.queries.patience.match_node(ctx.now, &query.filters, &ctx.config.name, tags) {
             Ok(true) => (),
             Ok(false) => return true,
             Err(bad) => {

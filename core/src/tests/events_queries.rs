@@ -282,16 +282,23 @@ fn a_pattern_that_cannot_be_compiled_matches_nobody_and_is_logged() {
 }
 
 #[test]
-fn the_patterns_of_one_query_compile_to_so_much_and_no_more() {
+fn the_patterns_of_queries_compile_to_so_much_in_a_second() {
     let mut lone = with_peer(|_| ());
-    let mut heard = |id, patterns: usize| {
-        let filter = Filter::Tag { key: Box::from(*b"role"), pattern: Box::from(*br"\pL{50}|") };
+    let mut heard = |wait, id, pattern: &[u8], patterns: usize| {
+        let filter = Filter::Tag { key: Box::from(*b"role"), pattern: pattern.into() };
+        lone.wait(Duration::from_millis(wait));
         lone.hear(1, &[asked(&Query { filters: vec![filter; patterns], ..query(3, id, "q") })]);
-        (lone.events().len(), lone.logs().iter().filter(|log| matches!(log, Log::BadFilter(..))).count())
+        let refused = lone.logs().iter().filter(|log| matches!(log, Log::BadFilter(..))).count();
+        (lone.events().len(), refused)
     };
-    assert_eq!(heard(1, 1), (1, 0));
-    assert_eq!(heard(2, 2), (0, 1), "each takes more than half");
-    assert_eq!(heard(3, limits::FILTERS_MAX), (0, 2));
+    let (heavy, light) = (br"\pL{50}|", b"web|db|");
+    assert_eq!(heard(0, 1, heavy, 1), (1, 0));
+    assert_eq!(heard(0, 2, heavy, 1), (0, 1), "each takes more than half of what there is in a second");
+    assert_eq!(heard(0, 3, heavy, limits::FILTERS_MAX), (0, 2));
+    assert_eq!(heard(0, 4, light, 3), (1, 2), "what is not much is compiled all the same");
+    assert_eq!(heard(500, 5, heavy, 1), (0, 3));
+    assert_eq!(heard(1_000, 6, heavy, 1), (1, 3));
+    assert_eq!(heard(1_000, 7, heavy, 2), (0, 4), "queries of one packet and filters of one query are alike");
 }
 
 #[test]
@@ -424,7 +431,6 @@ fn a_word_is_not_used_up_on_members_that_are_gone() {
         for &number in gone {
             lone.hear(9, &[Message::Dead(accused(number, 1, 9))]);
         }
-        lone.sent();
         lone.command(fire("deploy", b"to all"));
         // Soon enough that nobody else is suspected.
         lone.wait(SECOND);
