@@ -76,6 +76,7 @@ fn stats(members: &[MemberView]) -> Stats {
         event_queue: 0,
         query_queue: 0,
         sealed: 0,
+        sealed_by_all: 0,
         encrypted: false,
         encoding: Encoding::Native,
         strangers: 0,
