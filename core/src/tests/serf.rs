@@ -11,8 +11,9 @@ use crate::event::Status;
 use crate::io::{Output, ResolveError, ResolveId, Stimulus, StreamAction, StreamError, StreamEvent, StreamId};
 use crate::lamport::LamportTime;
 use crate::tests::harness::{Cluster, Lone, accused, addr, alive, name, signed};
+use crate::time::Time;
 use crate::types::{Name, SeqNo, Tags};
-use crate::wire::{Alive, Intent, Message, Ping, SerfMessage, SwimState};
+use crate::wire::{Ack, Alive, Intent, Message, Ping, SerfMessage, SwimState};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -104,6 +105,34 @@ fn u20_a_member_that_is_leaving_for_too_long_and_answers_is_alive() {
     cluster.run(60 * SECOND);
     assert_eq!(cluster.status(0, 2), Some(Status::Alive));
     assert_eq!(cluster.status(1, 2), Some(Status::Alive));
+}
+
+/// Lets time pass in which nodes 1 and 2 answer every ping, until node `number` has the status.
+fn until_it_is(lone: &mut Lone, number: usize, status: Status) -> Time {
+    for _ in 0..3_000 {
+        if lone.node.member(&name(number)).is_some_and(|view| view.info.status == status) {
+            return lone.now;
+        }
+        lone.wait(SECOND / 10);
+        for (to, message) in lone.sent() {
+            let Message::Ping(Ping { seq, .. }) = message else { continue };
+            let from = (1..=2).find(|&number| addr(number) == to).expect("a known address");
+            lone.hear(from, &[Message::Ack(Ack { seq, coordinate: None })]);
+        }
+    }
+    panic!("node {number} does not become {status:?}")
+}
+
+#[test]
+fn u20_of_several_that_are_leaving_and_answer_each_has_its_own_time() {
+    let mut lone = with_peer(|_| ());
+    lone.hear(1, &[Message::Alive(alive(2, 1)), leave(1, 50)]);
+    until_it_is(&mut lone, 1, Status::Leaving);
+    lone.wait(SECOND / 2);
+    lone.hear(1, &[leave(2, 51)]);
+    let [first, second] = [1, 2].map(|number| until_it_is(&mut lone, number, Status::Alive));
+    let between = second.since(first);
+    assert!(between > SECOND / 4 && between < SECOND, "{between:?}");
 }
 
 #[test]
