@@ -15,6 +15,7 @@ use crate::event::{Event, QueryEvent, QueryKey};
 use crate::io::{Activity, Output, RequestId};
 use crate::limits;
 use crate::log::Log;
+use crate::map::HashKey;
 use crate::rng::Purpose;
 use crate::scale::ceil_log10;
 use crate::serf::{Serf, reply};
@@ -92,9 +93,9 @@ pub(super) enum Asker {
 }
 
 impl Queries {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(key: HashKey) -> Self {
         Self {
-            seen: Seen::new(limits::QUERIES_SEEN_MAX, usize::MAX),
+            seen: Seen::new(key, limits::QUERIES_SEEN_MAX, usize::MAX),
             open: BTreeMap::new(),
             running: BTreeMap::new(),
             numbers: BTreeMap::new(),
