@@ -31,6 +31,7 @@ mod join;
 mod key_payload;
 mod keys;
 mod leave;
+mod open;
 mod prune;
 mod query;
 mod reap;

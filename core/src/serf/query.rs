@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::{self, Filters};
 use super::internal_query;
+use super::open::{Open, OpenQueries};
 use super::seen::{Seen, Weight};
 use crate::command::{CommandError, Question, Reply};
 use crate::ctx::Ctx;
@@ -20,7 +21,6 @@ use crate::rng::Purpose;
 use crate::scale::ceil_log10;
 use crate::serf::{Serf, reply};
 use crate::swim::Swim;
-use crate::time::Time;
 use crate::timers::TimerKind;
 use crate::types::{GossipAddr, Name, QueryId, Slot};
 use crate::wire::{Message, Query, QueryResponse, Relay, SerfMessage, SwimState, memberlist};
@@ -43,20 +43,12 @@ impl Weight for QueryId {
 pub(super) struct Queries {
     pub(super) seen: Seen<QueryId>,
     /// Queries of others and of our own that may still be answered here.
-    open: BTreeMap<QueryKey, Open>,
+    open: OpenQueries,
     /// Queries of our own that wait for words.
     running: BTreeMap<QueryKey, Running>,
     /// Numbers the timers of the running ones.
     numbers: BTreeMap<u64, QueryKey>,
     begun: u64,
-}
-
-/// A query that may be answered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Open {
-    origin: Origin,
-    until: Time,
-    answered: bool,
 }
 
 /// Where the words on a query go.
@@ -93,10 +85,10 @@ pub(super) enum Asker {
 }
 
 impl Queries {
-    pub(super) const fn new(key: HashKey) -> Self {
+    pub(super) fn new(key: HashKey) -> Self {
         Self {
             seen: Seen::new(key, limits::QUERIES_SEEN_MAX, usize::MAX),
-            open: BTreeMap::new(),
+            open: OpenQueries::default(),
             running: BTreeMap::new(),
             numbers: BTreeMap::new(),
             begun: 0,
@@ -243,23 +235,13 @@ impl Serf {
         if let Some(internal) = query.name.strip_prefix(internal_query::PREFIX) {
             self.on_internal_query(ctx, swim, origin, internal, &query.payload);
         } else {
-            self.open(ctx, key, origin, query.timeout);
+            if !self.queries.open.insert(ctx.now, key, origin, ctx.now + query.timeout) {
+                ctx.dropped("open queries", limits::QUERIES_OPEN_MAX, 1);
+            }
             let event = QueryEvent { key, name: query.name.clone(), payload: query.payload.clone() };
             ctx.out.push(Output::Event(Box::new(Event::Query(event))));
         }
         true
-    }
-
-    fn open(&mut self, ctx: &mut Ctx<'_>, key: QueryKey, origin: Origin, timeout: Duration) {
-        let now = ctx.now;
-        let open = &mut self.queries.open;
-        if open.len() >= limits::QUERIES_OPEN_MAX {
-            open.retain(|_, open| open.until > now);
-        }
-        if open.len() >= limits::QUERIES_OPEN_MAX {
-            return ctx.dropped("open queries", limits::QUERIES_OPEN_MAX, 1);
-        }
-        open.insert(key, Open { origin, until: now + timeout, answered: false });
     }
 
     /// Answers a query for the application: at most once, before its time is over.
@@ -271,7 +253,7 @@ impl Serf {
         key: QueryKey,
         payload: Box<[u8]>,
     ) {
-        let answer = match self.queries.open.get(&key).cloned() {
+        let answer = match self.queries.open.get(key).cloned() {
             None => Err(CommandError::UnknownQuery),
             Some(Open { answered: true, until, .. }) => {
                 Err(CommandError::AlreadyResponded { is_over: ctx.now > until })
@@ -281,7 +263,7 @@ impl Serf {
         };
         match answer {
             Ok(()) => {
-                self.queries.open.entry(key).and_modify(|open| open.answered = true);
+                self.queries.open.set_answered(key);
                 reply(ctx, id, Reply::Responded);
             }
             Err(error) => reply(ctx, id, Reply::Failed(error)),
@@ -382,6 +364,7 @@ impl Serf {
                 return Err(alloc::format!("query {key:?} has no end"));
             }
         }
+        self.queries.open.check()?;
         self.queries.seen.check(self.query_clock.time())
     }
 }
