@@ -95,6 +95,11 @@ pub const EVENTS_QUEUED_MAX: usize = 4_096;
 pub const MISFITS_MAX: usize = 256;
 /// Queries of others that may still be answered.
 pub const QUERIES_OPEN_MAX: usize = 1_024;
+/// Words on queries that a node has passed on by others, a second: a query names up to 255 helpers for each.
+pub const RELAYED_PER_SECOND_MAX: u32 = 4_096;
+/// Words on queries that a node sends, a second, to where no member of the asker's name is known to be: who asks may be new
+/// here, or of a release that does not say its name, but may not be anybody's address.
+pub const STRANGER_WORDS_PER_SECOND_MAX: u32 = 32;
 /// Queries of our own that wait for answers.
 pub const QUERIES_RUNNING_MAX: usize = 1_024;
 /// Filters of one query.

@@ -22,6 +22,7 @@ use crate::timers::{TimerKind, Timers};
 use crate::types::{Meta, Name, Slot};
 use crate::wire::{Fired, SerfMessage};
 
+mod allowance;
 mod coalesce;
 mod conflict;
 mod filter;

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::allowance::Allowance;
 use super::filter::{self, Filters};
 use super::internal_query;
 use super::open::{Open, OpenQueries};
@@ -49,6 +50,10 @@ pub(super) struct Queries {
     /// Numbers the timers of the running ones.
     numbers: BTreeMap<u64, QueryKey>,
     begun: u64,
+    /// Words that others pass on for us.
+    relayed: Allowance,
+    /// Words to where no member is known to be.
+    to_strangers: Allowance,
 }
 
 /// Where the words on a query go.
@@ -92,6 +97,8 @@ impl Queries {
             running: BTreeMap::new(),
             numbers: BTreeMap::new(),
             begun: 0,
+            relayed: Allowance::new(limits::RELAYED_PER_SECOND_MAX),
+            to_strangers: Allowance::new(limits::STRANGER_WORDS_PER_SECOND_MAX),
         }
     }
 }
@@ -289,28 +296,51 @@ impl Serf {
             self.on_response(ctx, swim, response);
             return Ok(());
         }
-        let relay = Relay { to: origin.addr, node: origin.node.clone(), response };
-        let helpers = usize::from(origin.relay_factor);
-        if helpers > 0 && ctx.table.known() > helpers && memberlist::relay(&relay).len() <= limit {
-            let me = ctx.table.me();
-            // U-25: who asked is no helper.
-            let picked = ctx.table.draw(ctx.rng, Purpose::Relay, helpers, false, |slot, member| {
-                slot != me
-                    && member.identity.addr != origin.addr
-                    && member.state() == Some(SwimState::Alive)
-                    && member.identity.versions.protocol_max() >= RELAY_PROTOCOL
-            });
-            let message = Message::Serf(SerfMessage::Relay(relay.clone()));
-            for slot in picked {
-                if let Some(to) = ctx.to_slot(slot) {
-                    ctx.send(Activity::Serf, to, core::slice::from_ref(&message), false);
-                }
+        if !is_known(ctx, &origin.node, origin.addr) {
+            if self.queries.to_strangers.left(ctx.now) == 0 {
+                ctx.dropped("answers to strangers", limits::STRANGER_WORDS_PER_SECOND_MAX as usize, 1);
+                return Ok(());
             }
+            self.queries.to_strangers.take(ctx.now, 1);
+        }
+        let relay = Relay { to: origin.addr, node: origin.node.clone(), response };
+        if memberlist::relay(&relay).len() <= limit {
+            self.say_through_others(ctx, usize::from(origin.relay_factor), &relay);
         }
         let message = Message::Serf(SerfMessage::Response(relay.response));
         let to = ctx.to_named(&origin.node, origin.addr);
         ctx.send(Activity::Serf, to, &[message], false);
         Ok(())
+    }
+
+    /// Has a word passed on by that many others, as far as the allowance for it goes.
+    fn say_through_others(&mut self, ctx: &mut Ctx<'_>, wanted: usize, relay: &Relay) {
+        if wanted == 0 || ctx.table.known() <= wanted {
+            return;
+        }
+        let helpers = wanted.min(self.queries.relayed.left(ctx.now));
+        let lost = wanted.saturating_sub(helpers) as u64;
+        if lost > 0 {
+            ctx.dropped("relayed answers", limits::RELAYED_PER_SECOND_MAX as usize, lost);
+        }
+        if helpers == 0 {
+            return;
+        }
+        let me = ctx.table.me();
+        // U-25: who asked is no helper.
+        let picked = ctx.table.draw(ctx.rng, Purpose::Relay, helpers, false, |slot, member| {
+            slot != me
+                && member.identity.addr != relay.to
+                && member.state() == Some(SwimState::Alive)
+                && member.identity.versions.protocol_max() >= RELAY_PROTOCOL
+        });
+        self.queries.relayed.take(ctx.now, picked.len());
+        let message = Message::Serf(SerfMessage::Relay(relay.clone()));
+        for slot in picked {
+            if let Some(to) = ctx.to_slot(slot) {
+                ctx.send(Activity::Serf, to, core::slice::from_ref(&message), false);
+            }
+        }
     }
 
     /// Passes a word on, once, to a member that is known to be there: nobody else is written to on a peer's say-so.
@@ -367,6 +397,12 @@ impl Serf {
         self.queries.open.check()?;
         self.queries.seen.check(self.query_clock.time())
     }
+}
+
+/// Whether a member of that name has that address, in either of its forms.
+fn is_known(ctx: &Ctx<'_>, name: &Name, addr: GossipAddr) -> bool {
+    let member = ctx.table.slot(name).and_then(|slot| ctx.table.find(slot));
+    member.is_some_and(|member| member.identity.addr.socket_addr() == addr.socket_addr())
 }
 
 /// How long a query waits unless it says so: gossip interval x 16 x `ceil(log10(n + 1))`, n = members that are not
