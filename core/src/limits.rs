@@ -95,13 +95,18 @@ pub const EVENTS_QUEUED_MAX: usize = 4_096;
 pub const MISFITS_MAX: usize = 256;
 /// Queries of others that may still be answered.
 pub const QUERIES_OPEN_MAX: usize = 1_024;
+/// Words on queries that a node has passed on by others, a second: a query names up to 255 helpers for each.
+pub const RELAYED_PER_SECOND_MAX: u32 = 4_096;
+/// Words on queries that a node sends, a second, to where no member of the asker's name is known to be: who asks may be new
+/// here, or of a release that does not say its name, but may not be anybody's address.
+pub const STRANGER_WORDS_PER_SECOND_MAX: u32 = 32;
 /// Queries of our own that wait for answers.
 pub const QUERIES_RUNNING_MAX: usize = 1_024;
 /// Filters of one query.
 pub const FILTERS_MAX: usize = 256;
 /// Bytes to which the patterns of queries may compile within a second, and those of one query of our own: a few milliseconds
 /// of work. `.{1000}` and `\pL{50}` fit in, an ordinary pattern takes one thousandth of it.
-pub const FILTERS_PROGRAM_BYTES_MAX: usize = 1 << 20;
+pub const FILTERS_PROGRAM_BYTES_MAX: u32 = 1 << 20;
 /// Bytes to which each pattern may compile although others have used that up.
 pub const FILTER_PROGRAM_BYTES_MIN: usize = 4 << 10;
 /// Largest encoded length that a configuration may allow for queries and answers: they travel in one datagram.

@@ -21,7 +21,7 @@ fn matched(bytes: &[u8]) {
     let pattern = pick.rest();
     let _ = StreamFilter::parse(pattern);
     // As a peer's query may have them; that larger ones are refused is for the core's tests.
-    let compiled = |pattern: &[u8]| GoRegex::within(pattern, &mut { limits::FILTERS_PROGRAM_BYTES_MAX });
+    let compiled = |pattern: &[u8]| GoRegex::within(pattern, &mut { limits::FILTERS_PROGRAM_BYTES_MAX as usize });
     match (compiled(pattern), compiled(&[b"^", pattern, b"$"].concat())) {
         (Ok(free), Ok(bound)) => assert!(!bound.is_match(value) || free.is_match(value), "a match of all is a match"),
         (Err(free), _) => _ = free.to_string(),

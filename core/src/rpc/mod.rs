@@ -38,6 +38,10 @@ pub const REPLY_BYTES_MAX: usize = 1 << 16;
 pub const QUERY_RECORD_BYTES_MAX: usize = 1 << 22;
 /// Streams and monitors of one connection.
 pub const SUBSCRIPTIONS_MAX: usize = 1_024;
+/// Bytes of one stream's filter.
+pub const FILTER_BYTES_MAX: usize = 16 << 10;
+/// Different kinds of events in one stream's filter.
+pub const FILTER_KINDS_MAX: usize = 256;
 
 /// Error texts that clients can see (rpc.md 5).
 pub mod texts {

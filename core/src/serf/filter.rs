@@ -3,10 +3,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use serde::{Deserialize, Serialize};
-
 use crate::go_regex::{GoRegex, GoRegexError};
 use crate::limits;
+use crate::serf::allowance::Allowance;
 use crate::time::Time;
 use crate::types::{Name, Tags};
 use crate::wire::Filter;
@@ -47,47 +46,28 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// What the patterns of queries that come by gossip may still compile to: a packet has room for hundreds of queries, so
-/// they are bounded together, by time.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Patience {
-    bytes: usize,
-    at: Time,
-}
-
-impl Patience {
-    /// All of it is left.
-    pub(super) const fn new() -> Self {
-        Self { bytes: limits::FILTERS_PROGRAM_BYTES_MAX, at: Time::ZERO }
-    }
-
-    /// Whether every filter matches the node of that name and tags. They are asked in their order, up to the first that does
-    /// not; what stands behind it costs nothing and is not complained about, as upstream does it.
-    pub(super) fn match_node(
-        &mut self,
-        now: Time,
-        filters: &[Filter],
-        name: &Name,
-        tags: &Tags,
-    ) -> Result<bool, BadPattern> {
-        let most = limits::FILTERS_PROGRAM_BYTES_MAX;
-        let since = usize::try_from(now.since(self.at).as_millis()).unwrap_or(usize::MAX);
-        if since > 0 {
-            self.bytes = self.bytes.saturating_add(since.saturating_mul(most / 1_000)).min(most);
-            self.at = now;
+/// Whether every filter matches the node of that name and tags. They are asked in their order, up to the first that does not;
+/// what stands behind it costs nothing and is not complained about, as upstream does it. `allowance` is that of all
+/// queries that come by gossip, in bytes: one packet has room for hundreds.
+pub(super) fn match_node(
+    allowance: &mut Allowance,
+    now: Time,
+    filters: &[Filter],
+    name: &Name,
+    tags: &Tags,
+) -> Result<bool, BadPattern> {
+    for filter in filters {
+        // What most patterns take is there whatever others have used.
+        let allowed = allowance.left(now);
+        let left = allowed.max(limits::FILTER_PROGRAM_BYTES_MIN);
+        let mut bytes = left;
+        let ready = Ready::new(filter, &mut bytes);
+        allowance.take(now, left.saturating_sub(bytes).min(allowed));
+        if !ready?.matches(name, tags) {
+            return Ok(false);
         }
-        for filter in filters {
-            // What most patterns take is there whatever others have used.
-            let left = self.bytes.max(limits::FILTER_PROGRAM_BYTES_MIN);
-            let mut bytes = left;
-            let ready = Ready::new(filter, &mut bytes);
-            self.bytes = self.bytes.saturating_sub(left.saturating_sub(bytes));
-            if !ready?.matches(name, tags) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
+    Ok(true)
 }
 
 /// All filters of a query of our own, to be asked about many nodes.
@@ -95,7 +75,7 @@ pub(super) struct Filters<'a>(Vec<Ready<'a>>);
 
 impl<'a> Filters<'a> {
     pub(super) fn new(filters: &'a [Filter]) -> Result<Self, BadPattern> {
-        let mut bytes = limits::FILTERS_PROGRAM_BYTES_MAX;
+        let mut bytes = limits::FILTERS_PROGRAM_BYTES_MAX as usize;
         filters.iter().map(|filter| Ready::new(filter, &mut bytes)).collect::<Result<_, _>>().map(Self)
     }
 

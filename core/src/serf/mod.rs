@@ -22,6 +22,7 @@ use crate::timers::{TimerKind, Timers};
 use crate::types::{Meta, Name, Slot};
 use crate::wire::{Fired, SerfMessage};
 
+mod allowance;
 mod coalesce;
 mod conflict;
 mod filter;
@@ -31,6 +32,7 @@ mod join;
 mod key_payload;
 mod keys;
 mod leave;
+mod open;
 mod prune;
 mod query;
 mod reap;
@@ -130,8 +132,8 @@ impl Serf {
             waits: BTreeMap::new(),
             waits_begun: 0,
             coalescer: Coalescer::default(),
-            events: user_event::memory(),
-            queries: Queries::new(),
+            events: user_event::memory(ctx.table.hash_key()),
+            queries: Queries::new(ctx.table.hash_key()),
             key_runs: KeyRuns::default(),
             vote: Vote::default(),
             prunes: BTreeMap::new(),

@@ -6,8 +6,10 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::{Filters, Patience};
+use super::allowance::Allowance;
+use super::filter::{self, Filters};
 use super::internal_query;
+use super::open::{Open, OpenQueries};
 use super::seen::{Seen, Weight};
 use crate::command::{CommandError, Question, Reply};
 use crate::ctx::{Ctx, Piggyback};
@@ -15,11 +17,11 @@ use crate::event::{Event, QueryEvent, QueryKey};
 use crate::io::{Activity, Output, RequestId};
 use crate::limits;
 use crate::log::Log;
+use crate::map::HashKey;
 use crate::rng::Purpose;
 use crate::scale::ceil_log10;
 use crate::serf::{Serf, reply};
 use crate::swim::Swim;
-use crate::time::Time;
 use crate::timers::TimerKind;
 use crate::types::{GossipAddr, Name, QueryId, Slot};
 use crate::wire::{Message, Query, QueryResponse, Relay, SerfMessage, SwimState, memberlist};
@@ -42,21 +44,18 @@ impl Weight for QueryId {
 pub(super) struct Queries {
     pub(super) seen: Seen<QueryId>,
     /// Queries of others and of our own that may still be answered here.
-    open: BTreeMap<QueryKey, Open>,
+    open: OpenQueries,
     /// Queries of our own that wait for words.
     running: BTreeMap<QueryKey, Running>,
     /// Numbers the timers of the running ones.
     numbers: BTreeMap<u64, QueryKey>,
     begun: u64,
-    patience: Patience,
-}
-
-/// A query that may be answered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Open {
-    origin: Origin,
-    until: Time,
-    answered: bool,
+    /// Bytes to which patterns of queries that come by gossip may compile.
+    patterns: Allowance,
+    /// Words that others pass on for us.
+    relayed: Allowance,
+    /// Words to where no member is known to be.
+    to_strangers: Allowance,
 }
 
 /// Where the words on a query go.
@@ -93,14 +92,16 @@ pub(super) enum Asker {
 }
 
 impl Queries {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new(key: HashKey) -> Self {
         Self {
-            seen: Seen::new(limits::QUERIES_SEEN_MAX, usize::MAX),
-            open: BTreeMap::new(),
+            seen: Seen::new(key, limits::QUERIES_SEEN_MAX, usize::MAX),
+            open: OpenQueries::default(),
             running: BTreeMap::new(),
             numbers: BTreeMap::new(),
             begun: 0,
-            patience: Patience::new(),
+            patterns: Allowance::new(limits::FILTERS_PROGRAM_BYTES_MAX),
+            relayed: Allowance::new(limits::RELAYED_PER_SECOND_MAX),
+            to_strangers: Allowance::new(limits::STRANGER_WORDS_PER_SECOND_MAX),
         }
     }
 }
@@ -229,7 +230,7 @@ impl Serf {
         }
         self.recorder.query(ctx, query.ltime);
         let tags = &ctx.table.own().info().tags;
-        match self.queries.patience.match_node(ctx.now, &query.filters, &ctx.config.name, tags) {
+        match filter::match_node(&mut self.queries.patterns, ctx.now, &query.filters, &ctx.config.name, tags) {
             Ok(true) => (),
             Ok(false) => return true,
             Err(bad) => {
@@ -245,23 +246,13 @@ impl Serf {
         if let Some(internal) = query.name.strip_prefix(internal_query::PREFIX) {
             self.on_internal_query(ctx, swim, origin, internal, &query.payload);
         } else {
-            self.open(ctx, key, origin, query.timeout);
+            if !self.queries.open.insert(ctx.now, key, origin, ctx.now + query.timeout) {
+                ctx.dropped("open queries", limits::QUERIES_OPEN_MAX, 1);
+            }
             let event = QueryEvent { key, name: query.name.clone(), payload: query.payload.clone() };
             ctx.out.push(Output::Event(Box::new(Event::Query(event))));
         }
         true
-    }
-
-    fn open(&mut self, ctx: &mut Ctx<'_>, key: QueryKey, origin: Origin, timeout: Duration) {
-        let now = ctx.now;
-        let open = &mut self.queries.open;
-        if open.len() >= limits::QUERIES_OPEN_MAX {
-            open.retain(|_, open| open.until > now);
-        }
-        if open.len() >= limits::QUERIES_OPEN_MAX {
-            return ctx.dropped("open queries", limits::QUERIES_OPEN_MAX, 1);
-        }
-        open.insert(key, Open { origin, until: now + timeout, answered: false });
     }
 
     /// Answers a query for the application: at most once, before its time is over.
@@ -273,7 +264,7 @@ impl Serf {
         key: QueryKey,
         payload: Box<[u8]>,
     ) {
-        let answer = match self.queries.open.get(&key).cloned() {
+        let answer = match self.queries.open.get(key).cloned() {
             None => Err(CommandError::UnknownQuery),
             Some(Open { answered: true, until, .. }) => {
                 Err(CommandError::AlreadyResponded { is_over: ctx.now > until })
@@ -283,7 +274,7 @@ impl Serf {
         };
         match answer {
             Ok(()) => {
-                self.queries.open.entry(key).and_modify(|open| open.answered = true);
+                self.queries.open.set_answered(key);
                 reply(ctx, id, Reply::Responded);
             }
             Err(error) => reply(ctx, id, Reply::Failed(error)),
@@ -309,28 +300,51 @@ impl Serf {
             self.on_response(ctx, swim, response);
             return Ok(());
         }
-        let relay = Relay { to: origin.addr, node: origin.node.clone(), response };
-        let helpers = usize::from(origin.relay_factor);
-        if helpers > 0 && ctx.table.known() > helpers && memberlist::relay(&relay).len() <= limit {
-            let me = ctx.table.me();
-            // U-25: who asked is no helper.
-            let picked = ctx.table.draw(ctx.rng, Purpose::Relay, helpers, false, |slot, member| {
-                slot != me
-                    && member.identity.addr != origin.addr
-                    && member.state() == Some(SwimState::Alive)
-                    && member.identity.versions.protocol_max() >= RELAY_PROTOCOL
-            });
-            let message = Message::Serf(SerfMessage::Relay(relay.clone()));
-            for slot in picked {
-                if let Some(to) = ctx.to_slot(slot) {
-                    ctx.send(Activity::Serf, to, core::slice::from_ref(&message), Piggyback::None);
-                }
+        if !is_known(ctx, &origin.node, origin.addr) {
+            if self.queries.to_strangers.left(ctx.now) == 0 {
+                ctx.dropped("answers to strangers", limits::STRANGER_WORDS_PER_SECOND_MAX as usize, 1);
+                return Ok(());
             }
+            self.queries.to_strangers.take(ctx.now, 1);
+        }
+        let relay = Relay { to: origin.addr, node: origin.node.clone(), response };
+        if memberlist::relay(&relay).len() <= limit {
+            self.say_through_others(ctx, usize::from(origin.relay_factor), &relay);
         }
         let message = Message::Serf(SerfMessage::Response(relay.response));
         let to = ctx.to_named(&origin.node, origin.addr);
         ctx.send(Activity::Serf, to, &[message], Piggyback::None);
         Ok(())
+    }
+
+    /// Has a word passed on by that many others, as far as the allowance for it goes.
+    fn say_through_others(&mut self, ctx: &mut Ctx<'_>, wanted: usize, relay: &Relay) {
+        if wanted == 0 || ctx.table.known() <= wanted {
+            return;
+        }
+        let helpers = wanted.min(self.queries.relayed.left(ctx.now));
+        let lost = wanted.saturating_sub(helpers) as u64;
+        if lost > 0 {
+            ctx.dropped("relayed answers", limits::RELAYED_PER_SECOND_MAX as usize, lost);
+        }
+        if helpers == 0 {
+            return;
+        }
+        let me = ctx.table.me();
+        // U-25: who asked is no helper.
+        let picked = ctx.table.draw(ctx.rng, Purpose::Relay, helpers, false, |slot, member| {
+            slot != me
+                && member.identity.addr != relay.to
+                && member.state() == Some(SwimState::Alive)
+                && member.identity.versions.protocol_max() >= RELAY_PROTOCOL
+        });
+        self.queries.relayed.take(ctx.now, picked.len());
+        let message = Message::Serf(SerfMessage::Relay(relay.clone()));
+        for slot in picked {
+            if let Some(to) = ctx.to_slot(slot) {
+                ctx.send(Activity::Serf, to, core::slice::from_ref(&message), Piggyback::None);
+            }
+        }
     }
 
     /// Passes a word on, once, to a member that is known to be there: nobody else is written to on a peer's say-so.
@@ -386,8 +400,15 @@ impl Serf {
                 return Err(alloc::format!("query {key:?} has no end"));
             }
         }
+        self.queries.open.check()?;
         self.queries.seen.check(self.query_clock.time())
     }
+}
+
+/// Whether a member of that name has that address, in either of its forms.
+fn is_known(ctx: &Ctx<'_>, name: &Name, addr: GossipAddr) -> bool {
+    let member = ctx.table.slot(name).and_then(|slot| ctx.table.find(slot));
+    member.is_some_and(|member| member.identity.addr.socket_addr() == addr.socket_addr())
 }
 
 /// How long a query waits unless it says so: gossip interval x 16 x `ceil(log10(n + 1))`, n = members that are not

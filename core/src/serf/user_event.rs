@@ -1,6 +1,7 @@
 //! User events (protocol.md 2.7).
 
 use alloc::boxed::Box;
+use core::hash::{Hash, Hasher};
 
 use super::seen::{Seen, Weight};
 use crate::command::{CommandError, Reply};
@@ -10,6 +11,7 @@ use crate::io::{Output, RequestId};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::log::Log;
+use crate::map::HashKey;
 use crate::serf::{Serf, reply};
 use crate::types::Name;
 use crate::wire::{EventsAt, Fired, SerfMessage, UserEvent, memberlist};
@@ -20,21 +22,33 @@ impl Weight for Fired {
     }
 }
 
-impl PartialEq<&UserEvent> for Fired {
-    fn eq(&self, event: &&UserEvent) -> bool {
-        self.name == event.name && self.payload == event.payload
+/// What tells user events of one Lamport time apart: name and payload.
+struct Told<'a>(&'a UserEvent);
+
+impl Hash for Told<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The same on every machine: the hash stands in checkpoints.
+        state.write(&(self.0.name.len() as u64).to_le_bytes());
+        state.write(&self.0.name);
+        state.write(&self.0.payload);
     }
 }
 
-impl From<&UserEvent> for Fired {
-    fn from(event: &UserEvent) -> Self {
+impl PartialEq<Told<'_>> for Fired {
+    fn eq(&self, told: &Told<'_>) -> bool {
+        self.name == told.0.name && self.payload == told.0.payload
+    }
+}
+
+impl From<Told<'_>> for Fired {
+    fn from(Told(event): Told<'_>) -> Self {
         Self { name: event.name.clone(), payload: event.payload.clone() }
     }
 }
 
-/// An empty memory of user events.
-pub(super) const fn memory() -> Seen<Fired> {
-    Seen::new(limits::EVENTS_SEEN_MAX, limits::EVENTS_SEEN_BYTES_MAX)
+/// An empty memory of user events, hashed with `key`.
+pub(super) const fn memory(key: HashKey) -> Seen<Fired> {
+    Seen::new(key, limits::EVENTS_SEEN_MAX, limits::EVENTS_SEEN_BYTES_MAX)
 }
 
 impl Serf {
@@ -64,7 +78,7 @@ impl Serf {
     /// Takes a user event in; true if it is news.
     pub(super) fn on_user_event(&mut self, ctx: &mut Ctx<'_>, event: &UserEvent) -> bool {
         self.event_clock.witness(event.ltime);
-        if !self.events.admit(self.event_clock.time(), event.ltime, event) {
+        if !self.events.admit(self.event_clock.time(), event.ltime, Told(event)) {
             return false;
         }
         let lost = self.events.shrink();

@@ -195,23 +195,50 @@ fn respond(time: u64, id: usize) -> Command {
     Command::Respond { query: QueryKey { ltime: LamportTime(time), id }, payload: b"yes".as_slice().into() }
 }
 
+/// A query that waits for that long.
+fn waiting(time: u64, id: usize, timeout: Duration) -> Message {
+    match query(time, id, "q", b"") {
+        Message::Serf(SerfMessage::Query(query)) => {
+            Message::Serf(SerfMessage::Query(Box::new(Query { timeout, ..*query })))
+        }
+        other => other,
+    }
+}
+
 #[test]
-fn one_more_open_query_than_the_bound_cannot_be_answered_until_others_are_over() {
+fn one_more_open_query_than_the_bound_costs_the_one_that_would_wait_longest() {
     let mut lone = Lone::new(|_| ());
     let most = limits::QUERIES_OPEN_MAX;
-    let queries: Vec<Message> = (0..most).map(|id| query(1, id, "q", b"")).collect();
+    let mut queries: Vec<Message> = (0..most).map(|id| query(1, id, "q", b"")).collect();
+    queries[7] = waiting(1, 7, 4 * SECOND);
     flood(&mut lone, &queries);
     assert_eq!((lone.events().len(), lone.node.stats().dropped), (most, 0));
     lone.hear(1, &[query(1, most, "q", b"")]);
     assert_eq!((drops(&lone, "open queries"), lone.node.stats().dropped), (1, 1));
+    lone.command(respond(1, 7));
     lone.command(respond(1, most));
-    lone.command(respond(1, most - 1));
     assert_eq!(lone.replies(), [Reply::Failed(CommandError::UnknownQuery), Reply::Responded]);
     lone.wait(3 * SECOND + Duration::from_millis(1));
     lone.hear(1, &[query(1, most + 1, "q", b"")]);
     lone.command(respond(1, most + 1));
     assert_eq!(lone.replies(), [Reply::Responded], "those whose time is over make room");
     assert_eq!(lone.node.stats().dropped, 1);
+    works_on(&mut lone);
+}
+
+#[test]
+fn queries_that_wait_for_a_year_keep_nobody_from_an_answer() {
+    let mut lone = Lone::new(|_| ());
+    let most = limits::QUERIES_OPEN_MAX;
+    let year: Vec<Message> = (0..most).map(|id| waiting(1, id, Duration::MAX)).collect();
+    flood(&mut lone, &year);
+    lone.wait(HOUR);
+    lone.hear(1, &[query(2, 0, "q", b"")]);
+    // Nor those that come between a query and its answer.
+    let more: Vec<Message> = (0..most).map(|id| waiting(3, id, Duration::MAX)).collect();
+    flood(&mut lone, &more);
+    lone.command(respond(2, 0));
+    assert_eq!(lone.replies(), [Reply::Responded]);
     works_on(&mut lone);
 }
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod bounds_serf;
+mod bounds_words;
 mod cluster;
 mod contract;
 mod coordinate;

@@ -7,9 +7,9 @@ use super::rpc_vectors::HANDSHAKE;
 use crate::log::Level;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Value, Writer};
 use crate::rpc::{
-    Body, Client, CloseReason, Incoming, KeyOperation, KeyReport, QUERY_RECORD_BYTES_MAX, QueryRecord,
-    RECORD_BYTES_MAX, RECORDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, SUBSCRIPTIONS_MAX, Session,
-    SessionAction, StreamEvent, texts,
+    Body, Client, CloseReason, FILTER_BYTES_MAX, Incoming, KeyOperation, KeyReport, QUERY_RECORD_BYTES_MAX,
+    QueryRecord, RECORD_BYTES_MAX, RECORDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, SUBSCRIPTIONS_MAX,
+    Session, SessionAction, StreamEvent, texts,
 };
 
 const LIMITS: Limits = Limits { length: 1 << 20, depth: 16 };
@@ -174,6 +174,8 @@ fn one_connection_has_so_many_streams_and_no_more() {
     assert_eq!(ask(&stream).1, texts::STREAM_EXISTS.as_bytes());
     assert_eq!(ask(&Request::Stop { seq: last }).1, b"");
     assert_eq!(ask(&stream).1, b"", "one that is stopped makes room");
+    let long = Request::Stream { kind: b"user,".repeat(FILTER_BYTES_MAX / 5 + 1) };
+    assert_eq!(ask(&long).1, texts::INVALID_FILTER.as_bytes());
 }
 
 #[test]
