@@ -154,7 +154,8 @@ pub(crate) fn lzw(bytes: &[u8]) {
 
 /// One native message, without the packet around it.
 pub(crate) fn native(bytes: &[u8]) {
-    if let Ok(message) = native::decode(bytes) {
+    let bytes = &bytes[..bytes.len().min(limits::DATAGRAM_BYTES_MAX)];
+    if let Ok(message) = within(limits::DATAGRAM_ALLOCATED_MAX, || native::decode(bytes)) {
         rewrite(&message);
     }
 }

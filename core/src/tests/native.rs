@@ -17,9 +17,9 @@ use crate::wire::native::{
     seal_stream,
 };
 use crate::wire::{
-    Accused, Ack, Alive, Clocks, Digest, Envelope, EventsAt, Filter, Fired, IndirectPing, Intent, Message, NodeState,
-    Ping, PushPull, Query, QueryResponse, Relay, ReplyTo, SerfMessage, SerfState, StreamMessage, SwimState, UserEvent,
-    WireError,
+    Accused, Ack, Alive, Budget, Clocks, Digest, Envelope, EventsAt, Filter, Fired, Incoming, IndirectPing, Intent,
+    Message, NodeState, Ping, PushPull, Query, QueryResponse, Relay, ReplyTo, SerfMessage, SerfState, StreamMessage,
+    SwimState, UserEvent, WireError,
 };
 
 const NONCE: [u8; 12] = *b"twelve bytes";
@@ -656,4 +656,31 @@ fn a_label_may_have_255_bytes() {
     assert_eq!(open_packet(&packet(&messages(), envelope), envelope).expect("opens").bad, 0);
     let frame = seal_stream(&push_pull(), envelope, NONCE, true);
     assert_eq!(open_stream(&frame, envelope, true), Ok(Some(push_pull())));
+}
+
+/// A query of a filter that names nobody so often.
+fn names_nobody(count: usize) -> Vec<u8> {
+    let query = messages().into_iter().find_map(|(_, message)| match message {
+        Message::Serf(SerfMessage::Query(query)) => Some(query),
+        _ => None,
+    });
+    let filters = vec![Filter::Nodes(vec![Name::from(""); count])];
+    encoded(&Message::Serf(SerfMessage::Query(Box::new(Query { filters, ..*query.expect("one of them") }))))
+}
+
+#[test]
+fn a_datagram_of_empty_entries_is_not_read_beyond_what_it_may_allocate() {
+    let most = names_nobody(4_096);
+    assert!(decode(&most).is_ok());
+    for count in [8_193, 65_000] {
+        assert_eq!(decode(&names_nobody(count)), Err(WireError::TooCostly), "{count} names");
+    }
+    // Nor in many messages that are each within it.
+    let keyring = Keyring::default();
+    let envelope = Envelope { keyring: &keyring, label: &[] };
+    let (parts, mut budget) = (vec![&*most; 15], Budget::datagram(limits::DATAGRAM_BYTES_MAX));
+    let mut incoming = Incoming::default();
+    let bad = incoming.open(&seal_packet(&parts, envelope, NONCE), envelope, &mut budget).expect("some can be read");
+    assert_eq!((incoming.messages.len(), bad), (1, 14));
+    assert!(budget.allocated() <= limits::DATAGRAM_ALLOCATED_MAX);
 }

@@ -1,7 +1,12 @@
 //! What one packet may cost whoever reads it, however it was made (gossip-wire.md 10.3).
 
+use alloc::vec::Vec;
+
 use super::WireError;
 use crate::limits;
+
+/// Entries that a list has room for once it has one.
+const LIST_ENTRIES_MIN: usize = 4;
 
 /// Counts the work and the memory that reading one packet takes, and ends the reading at a bound.
 #[derive(Clone, Copy, Debug)]
@@ -62,5 +67,17 @@ impl Budget {
         }
         self.allocated = allocated;
         Ok(())
+    }
+
+    /// Counts what one more entry of `list` allocates: a list that is full doubles, and begins with a few entries.
+    ///
+    /// # Errors
+    /// Those of [`Self::allocate`]; nothing may then be added.
+    pub(super) fn grow<T>(&mut self, list: &Vec<T>) -> Result<(), WireError> {
+        if list.len() < list.capacity() {
+            return Ok(());
+        }
+        let entries = list.capacity().saturating_mul(2).max(LIST_ENTRIES_MIN);
+        self.allocate(entries.saturating_mul(size_of::<T>()))
     }
 }

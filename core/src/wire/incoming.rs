@@ -43,7 +43,7 @@ impl Incoming {
             Some(&native::MAGIC) => {
                 self.encoding = Encoding::Native;
                 let Self { messages, plain, .. } = self;
-                native::read_packet(behind, envelope, plain, &mut |message| {
+                native::read_packet(behind, envelope, plain, budget, &mut |message| {
                     messages.push(Received { message, original: 0..0 });
                 })
             }

@@ -9,7 +9,7 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Accused, Ack, Alive, Clocks, Digest, IndirectPing, Intent, Message, Ping, PushPull, ReplyTo, SerfMessage,
+    Accused, Ack, Alive, Budget, Clocks, Digest, IndirectPing, Intent, Message, Ping, PushPull, ReplyTo, SerfMessage,
     SerfState, StreamMessage, WireError,
 };
 use crate::coordinate::{self, Coordinate};
@@ -37,16 +37,24 @@ pub fn encode(message: &Message, out: &mut Vec<u8>) {
 /// Reads one message, which must take all of `bytes`.
 ///
 /// # Errors
-/// [`WireError::Truncated`], [`WireError::Malformed`] (trailing bytes too) or [`WireError::OutOfRange`].
+/// [`WireError::Truncated`], [`WireError::Malformed`] (trailing bytes too), [`WireError::OutOfRange`] or
+/// [`WireError::TooCostly`].
 pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
-    swim::decode(bytes).unwrap_or_else(|| decode_any(bytes))
+    decode_within(bytes, &mut Budget::datagram(bytes.len()))
 }
 
-/// Reads any message as [`decode`] does, through serde.
-pub(crate) fn decode_any(bytes: &[u8]) -> Result<Message, WireError> {
+/// Reads one message of a packet as [`decode`] does; all of the packet share the `budget`.
+pub(crate) fn decode_within(bytes: &[u8], budget: &mut Budget) -> Result<Message, WireError> {
+    // Each byte is copied at most once.
+    budget.allocate(bytes.len())?;
+    swim::decode(bytes).unwrap_or_else(|| decode_any(bytes, budget))
+}
+
+/// Reads any message as [`decode_within`] does, through serde.
+pub(crate) fn decode_any(bytes: &[u8], budget: &mut Budget) -> Result<Message, WireError> {
     let mut rest = bytes;
     let form: Form<'_> = take(&mut rest)?;
-    if rest.is_empty() { form.into_message() } else { Err(WireError::Malformed) }
+    if rest.is_empty() { form.into_message(budget) } else { Err(WireError::Malformed) }
 }
 
 /// Bytes that a member takes in a push/pull with its status, if its name and tags are short.
@@ -219,7 +227,7 @@ impl<'a> Form<'a> {
         }
     }
 
-    fn into_message(self) -> Result<Message, WireError> {
+    fn into_message(self, budget: &mut Budget) -> Result<Message, WireError> {
         Ok(match self {
             Self::Ping(form) => Message::Ping(form.into_ping()?),
             Self::IndirectPing(IndirectPingForm { seq, node, target, nack, source }) => {
@@ -236,7 +244,7 @@ impl<'a> Form<'a> {
             Self::Leave(form) => Message::Serf(SerfMessage::Leave(form.into_intent()?)),
             Self::Join(form) => Message::Serf(SerfMessage::Join(form.into_intent()?)),
             Self::Event(form) => Message::Serf(SerfMessage::Event(form.into_event()?)),
-            Self::Query(form) => Message::Serf(SerfMessage::Query(form.into_query()?.into())),
+            Self::Query(form) => Message::Serf(SerfMessage::Query(form.into_query(budget)?.into())),
             Self::Response(form) => Message::Serf(SerfMessage::Response(form.into_response()?)),
             Self::Relay(form) => Message::Serf(SerfMessage::Relay(form.into_relay()?)),
         })

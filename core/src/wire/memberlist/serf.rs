@@ -204,7 +204,7 @@ fn read_filters(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Result<V
             continue;
         }
         let room = if filters.len() < limits::FILTERS_MAX { Ok(()) } else { Err(WireError::OutOfRange) };
-        match room.and_then(|()| grow::<Filter>(budget)).and_then(|()| read_filter(&bytes, budget)) {
+        match room.and_then(|()| budget.grow(&filters)).and_then(|()| read_filter(&bytes, budget)) {
             Ok(filter) => filters.push(filter),
             Err(why) => error = Some(why),
         }
@@ -231,7 +231,7 @@ fn read_names(bytes: &[u8], budget: &mut Budget) -> Result<Vec<Name>, WireError>
     let mut reader = super::reader(bytes);
     let mut names = Vec::new();
     for _ in 0..reader.array()? {
-        grow::<Name>(budget)?;
+        budget.grow(&names)?;
         names.push(fields::addressee(&reader.raw()?)?);
     }
     Ok(names)
@@ -247,11 +247,6 @@ fn read_tag_filter(bytes: &[u8]) -> Result<Filter, WireError> {
         Ok(())
     })?;
     Ok(Filter::Tag { key: key.into_owned().into(), pattern: pattern.into_owned().into() })
-}
-
-/// Counts one more entry of a list that doubles when it is full.
-fn grow<T>(budget: &mut Budget) -> Result<(), WireError> {
-    budget.allocate(size_of::<T>().saturating_mul(2))
 }
 
 fn write_response(QueryResponse { ltime, id, from, ack, payload }: &QueryResponse, writer: &mut Writer) {

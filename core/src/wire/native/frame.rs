@@ -14,11 +14,11 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::{decode, decode_stream, encode_stream};
+use super::{decode_stream, decode_within, encode_stream};
 use crate::keyring::{NONCE_BYTES, TAG_BYTES};
 use crate::limits;
 use crate::wire::label::{Aad, check_label, label_overhead, push_label, split_label};
-use crate::wire::{Envelope, Message, StreamMessage, WireError};
+use crate::wire::{Budget, Envelope, Message, Received, StreamMessage, WireError};
 
 /// First byte of everything native, behind the label.
 pub const MAGIC: u8 = 0xb5;
@@ -124,7 +124,7 @@ pub fn open_packet_with(
 ) -> Result<u32, WireError> {
     let (label, behind) = split_label(bytes)?.ok_or(WireError::Truncated)?;
     check_label(label, envelope.label)?;
-    read_packet(behind, envelope, scratch, &mut |message| messages.push(message))
+    read_packet(behind, envelope, scratch, &mut Budget::datagram(bytes.len()), &mut |message| messages.push(message))
 }
 
 /// Reads a packet behind its label and hands out its messages, like [`open_packet_with`].
@@ -135,19 +135,21 @@ pub(crate) fn read_packet(
     bytes: &[u8],
     envelope: Envelope<'_>,
     scratch: &mut Vec<u8>,
+    budget: &mut Budget,
     take: &mut impl FnMut(Message),
 ) -> Result<u32, WireError> {
     let (header, bytes) = bytes.split_first_chunk::<PACKET_HEADER>().ok_or_else(|| short_header(bytes))?;
     if is_sealed(*header, envelope)? {
         let aad = Aad::new(header, envelope.label);
+        budget.allocate(bytes.len())?;
         open_sealed(bytes, envelope, &aad, scratch)?;
-        Ok(read_parts(scratch, take))
+        Ok(read_parts(scratch, budget, take))
     } else {
         let (crc, body) = bytes.split_first_chunk::<CRC_BYTES>().ok_or(WireError::Truncated)?;
         if u32::from_be_bytes(*crc) != checksum(header, envelope.label, body) {
             return Err(WireError::Checksum);
         }
-        Ok(read_parts(body, take))
+        Ok(read_parts(body, budget, take))
     }
 }
 
@@ -268,7 +270,7 @@ fn open_sealed(bytes: &[u8], envelope: Envelope<'_>, aad: &Aad, out: &mut Vec<u8
 
 /// Reads the parts of a packet. A bad one does not disturb its neighbours; where the lengths stop making sense, or
 /// behind [`limits::PARTS_MAX`] parts, the rest counts as one.
-fn read_parts(mut rest: &[u8], take: &mut impl FnMut(Message)) -> u32 {
+fn read_parts(mut rest: &[u8], budget: &mut Budget, take: &mut impl FnMut(Message)) -> u32 {
     let mut bad = 0_u32;
     for _ in 0..limits::PARTS_MAX {
         if rest.is_empty() {
@@ -278,7 +280,9 @@ fn read_parts(mut rest: &[u8], take: &mut impl FnMut(Message)) -> u32 {
             .split_first_chunk::<PART_OVERHEAD>()
             .and_then(|(len, behind)| behind.split_at_checked(usize::from(u16::from_be_bytes(*len))));
         let Some((part, behind)) = part else { return bad.saturating_add(1) };
-        match decode(part) {
+        // A list of messages doubles when it is full.
+        let room = budget.allocate(size_of::<Received>().saturating_mul(2));
+        match room.and_then(|()| decode_within(part, budget)) {
             Ok(message) => take(message),
             Err(_) => bad = bad.saturating_add(1),
         }

@@ -9,8 +9,8 @@ use super::{Bytes, append, take, take_entries};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::time::nanos;
-use crate::types::{GossipAddr, QueryId};
-use crate::wire::{EventsAt, Filter, Fired, Query, QueryResponse, Relay, UserEvent, WireError};
+use crate::types::{GossipAddr, Name, QueryId};
+use crate::wire::{Budget, EventsAt, Filter, Fired, Query, QueryResponse, Relay, UserEvent, WireError};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct EventForm<'a> {
@@ -127,13 +127,13 @@ impl<'a> QueryForm<'a> {
         }
     }
 
-    pub(super) fn into_query(self) -> Result<Query, WireError> {
+    pub(super) fn into_query(self, budget: &mut Budget) -> Result<Query, WireError> {
         Ok(Query {
             ltime: self.ltime,
             id: self.id,
             origin: self.origin,
             node: self.node.addressee()?,
-            filters: read_filters(&self.filters.0)?,
+            filters: read_filters(&self.filters.0, budget)?,
             ack: self.ack,
             no_broadcast: self.no_broadcast,
             relay_factor: self.relay_factor,
@@ -144,19 +144,30 @@ impl<'a> QueryForm<'a> {
     }
 }
 
-fn read_filters(mut rest: &[u8]) -> Result<Vec<Filter>, WireError> {
+/// Reads filters. One byte may stand for a whole entry, so each is counted before there is room for it.
+fn read_filters(mut rest: &[u8], budget: &mut Budget) -> Result<Vec<Filter>, WireError> {
     let mut filters = Vec::new();
     while !rest.is_empty() {
         if filters.len() >= limits::FILTERS_MAX {
             return Err(WireError::OutOfRange);
         }
+        budget.grow(&filters)?;
         filters.push(match take(&mut rest)? {
-            FilterForm::Nodes(count) => Filter::Nodes(take_entries(&mut rest, count, Bytes::addressee)?),
+            FilterForm::Nodes(count) => Filter::Nodes(take_names(&mut rest, count, budget)?),
             FilterForm::Tag(key, pattern) => Filter::Tag { key: key.0.into(), pattern: pattern.0.into() },
             FilterForm::Unreadable => Filter::Unreadable,
         });
     }
     Ok(filters)
+}
+
+fn take_names(rest: &mut &[u8], count: u32, budget: &mut Budget) -> Result<Vec<Name>, WireError> {
+    let mut names = Vec::new();
+    for _ in 0..count {
+        budget.grow(&names)?;
+        names.push(take::<Bytes<'_>>(rest)?.addressee()?);
+    }
+    Ok(names)
 }
 
 impl<'a> ResponseForm<'a> {
