@@ -2,19 +2,19 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::io::{self, Write};
+use std::io::ErrorKind;
 use std::panic::Location;
+use std::sync::Arc;
 
+use mio::Waker;
 use villein_core::log::{Level, Log};
 
 use crate::clock::Clock;
 use crate::limits::{LOG_BYTES_MAX, LOG_GATED_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::local_time::Zone;
 use crate::log_pace::{Kind, Pace, Paces, Verdict};
+use crate::outlet::{Outlet, Sink};
 use crate::syslog::Syslog;
-
-/// Where an agent's output goes: standard output, or a buffer of the embedder.
-pub type Sink = Box<dyn Write + Send>;
 
 /// One line, with its time and level in the text.
 #[derive(Debug)]
@@ -32,7 +32,9 @@ const ROOM_KEPT: usize = 512;
 
 /// The log and the output.
 pub(crate) struct Journal {
-    sink: Sink,
+    outlet: Outlet,
+    /// Lines that found no room there since that was last said.
+    lost: usize,
     zone: Zone,
     level: Level,
     /// The second of the last line, and how lines show it.
@@ -59,7 +61,8 @@ impl Journal {
     /// An empty log whose output is held back until [`Journal::open_gate`].
     pub(crate) fn new(sink: Sink, zone: Zone, level: Level) -> Self {
         Self {
-            sink,
+            outlet: Outlet::new(sink),
+            lost: 0,
             second: (0, zone.stamp(0).to_string()),
             zone,
             level,
@@ -77,6 +80,11 @@ impl Journal {
     /// The lowest level that is put out.
     pub(crate) const fn set_level(&mut self, level: Level) {
         self.level = level;
+    }
+
+    /// From now on the loop is woken when the output cannot be written, and when lines that were lost can be told of.
+    pub(crate) fn set_waker(&mut self, waker: Arc<Waker>) {
+        self.outlet.set_waker(waker);
     }
 
     /// Sends every line to the syslog too from now on, whatever holds back the output.
@@ -132,8 +140,9 @@ impl Journal {
         self.paces.is_holding()
     }
 
-    /// Writes the lines that have waited long enough, or `all` that wait.
+    /// Writes the lines that have waited long enough, or `all` that wait; first, how many were lost.
     pub(crate) fn release(&mut self, all: bool) {
+        self.tell_lost();
         while self.paces.is_holding()
             && let Some((level, text, more)) = self.paces.release(Clock::wall(), all)
         {
@@ -149,10 +158,7 @@ impl Journal {
     }
 
     fn write(&mut self, level: Level, text: fmt::Arguments<'_>) {
-        let now = Clock::wall();
-        if now != self.second.0 {
-            self.second = (now, self.zone.stamp(now).to_string());
-        }
+        let now = self.take_time();
         let is_put_out = level >= self.level;
         if is_put_out && let Some(syslog) = &mut self.syslog {
             syslog.send(level, &self.zone.stamp(now), &text.to_string());
@@ -177,6 +183,15 @@ impl Journal {
         line.clear();
         line.shrink_to(ROOM_KEPT);
         self.room = line;
+    }
+
+    /// The second, as lines show it from now on.
+    fn take_time(&mut self) -> i64 {
+        let now = Clock::wall();
+        if now != self.second.0 {
+            self.second = (now, self.zone.stamp(now).to_string());
+        }
+        now
     }
 
     /// Keeps a line for those that will ask, in the place of the oldest where all are taken.
@@ -212,14 +227,43 @@ impl Journal {
     }
 
     fn put(&mut self, text: &str) {
-        let result = self.sink.write_all(text.as_bytes()).and_then(|()| self.sink.flush());
-        // Nobody can be told of other errors; the agent is worth more than its log.
-        self.broken |= result.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        let is_taken = self.tell_lost() && self.outlet.put(text);
+        if !is_taken {
+            self.lost = self.lost.saturating_add(text.bytes().filter(|byte| *byte == b'\n').count());
+        }
     }
 
-    /// Whether the reader of the output has gone.
-    pub(crate) const fn is_broken(&self) -> bool {
+    /// Puts out how many lines were lost, if any were; `false`: there is no room for that either.
+    fn tell_lost(&mut self) -> bool {
+        if self.lost > 0 {
+            self.take_time();
+            let notice = format!(
+                "{INDENT}{} [{}] agent: {} lines of the log were lost: whoever reads them is too slow\n",
+                self.second.1,
+                Level::Warn,
+                self.lost
+            );
+            if !self.outlet.put(&notice) {
+                return false;
+            }
+            self.lost = 0;
+        }
+        true
+    }
+
+    /// Whether the reader of the output has gone, as far as that is known by now.
+    pub(crate) fn is_broken(&mut self) -> bool {
+        // Nobody can be told of other errors; the agent is worth more than its log.
+        self.broken |= self.outlet.failure().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
         self.broken
+    }
+
+    /// Waits until everything is put out, but not for long where nobody reads.
+    pub(crate) fn finish(&mut self) {
+        // Where lines were lost, what waits has to be read before there is room to say so.
+        if self.outlet.finish() && self.lost > 0 && self.tell_lost() {
+            self.outlet.finish();
+        }
     }
 
     /// The number that the next line will get.
@@ -239,6 +283,12 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 /// Leaves out what is beyond so many bytes, and says how much that is.
 fn cut(line: &mut String, bytes: usize) {
     if line.len() > bytes {
@@ -252,7 +302,10 @@ fn cut(line: &mut String, bytes: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    use crate::limits::OUTPUT_TEXTS_MAX;
 
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
@@ -266,10 +319,14 @@ mod tests {
         }
     }
 
-    fn journal(level: Level) -> (Journal, impl Fn() -> String) {
+    fn journal(level: Level) -> (Journal, impl Fn(&mut Journal) -> String) {
         let shared = Shared::default();
         let journal = Journal::new(Box::new(shared.clone()), Zone::default(), level);
-        (journal, move || String::from_utf8(shared.0.lock().expect("no panic").clone()).expect("text"))
+        let text = move |journal: &mut Journal| {
+            journal.finish();
+            String::from_utf8(shared.0.lock().expect("no panic").clone()).expect("text")
+        };
+        (journal, text)
     }
 
     #[test]
@@ -278,10 +335,10 @@ mod tests {
         journal.log(Level::Info, format_args!("agent: early"));
         journal.log(Level::Debug, format_args!("agent: quiet"));
         journal.say(format_args!("==> Starting"));
-        assert_eq!(text(), "==> Starting\n");
+        assert_eq!(text(&mut journal), "==> Starting\n");
         journal.open_gate();
         journal.log(Level::Err, format_args!("agent: late"));
-        let text = text();
+        let text = text(&mut journal);
         let shown: Vec<_> = text.lines().skip(1).map(|line| line.split_at(24).1).collect();
         assert_eq!(shown, ["[INFO] agent: early", "[ERR] agent: late"]);
         assert!(text.lines().skip(1).all(|line| line.starts_with("    2")));
@@ -332,7 +389,7 @@ mod tests {
         assert_eq!(lines[0].len(), LOG_LINE_BYTES_MAX);
         assert_eq!(lines[1], format!("{}... (1 more bytes)", lines[0]));
         assert!(lines[2].ends_with("x... (5 more bytes)"), "{}", &lines[2][LOG_LINE_BYTES_MAX - 4..]);
-        let text = text();
+        let text = text(&mut journal);
         let shown: Vec<_> = text.lines().map(str::trim_start).collect();
         assert!(shown == lines, "what is put out is cut like what is kept");
     }
@@ -349,7 +406,7 @@ mod tests {
         }
         assert!(journal.is_holding());
         journal.release(true);
-        let text = text();
+        let text = text(&mut journal);
         let complaints: Vec<_> = text.lines().filter(|line| line.contains("complaint")).collect();
         // A second may have ended meanwhile.
         assert!((11..=12).contains(&complaints.len()), "{text}");
@@ -361,6 +418,43 @@ mod tests {
         assert_eq!(complaints.iter().map(|line| 1 + more(line)).sum::<usize>(), 1_000, "each is counted: {text}");
         assert_eq!(text.matches("agent: news").count(), 10);
         assert_eq!(text.lines().count(), complaints.len() + 10);
+    }
+
+    #[test]
+    fn lines_that_find_no_room_are_counted_and_told_in_their_place() {
+        let (reader, sink) = crate::outlet::tests::stalled();
+        let mut journal = Journal::new(Box::new(sink), Zone::default(), Level::Info);
+        for number in 0..OUTPUT_TEXTS_MAX {
+            journal.say(format_args!("line {number}"));
+        }
+        journal.say(format_args!("lost\nlost"));
+        journal.log(Level::Info, format_args!("agent: held by the gate"));
+        journal.say(format_args!("lost"));
+        reader.read_on();
+        journal.outlet.wait_until_left(0);
+        assert_eq!(reader.text().lines().count(), OUTPUT_TEXTS_MAX, "nothing else comes");
+        journal.say(format_args!("back"));
+        assert_eq!(journal.lost, 0);
+        drop(journal);
+        let text = reader.text();
+        let last: Vec<_> = text.lines().skip(OUTPUT_TEXTS_MAX - 1).collect();
+        let (first, notice, back) = (&last[0], &last[1], &last[2]);
+        assert_eq!((*first, *back, last.len()), ("line 4095", "back", 3));
+        let notice = notice.split_once(" [").map(|(_, notice)| notice);
+        assert_eq!(notice, Some("WARN] agent: 3 lines of the log were lost: whoever reads them is too slow"));
+    }
+
+    #[test]
+    fn lines_that_were_lost_before_the_end_are_told_at_the_end() {
+        let (reader, sink) = crate::outlet::tests::stalled();
+        let mut journal = Journal::new(Box::new(sink), Zone::default(), Level::Info);
+        for _ in 0..=OUTPUT_TEXTS_MAX {
+            journal.say(format_args!("line"));
+        }
+        reader.read_on();
+        journal.outlet.wait_until_left(0);
+        drop(journal);
+        assert!(reader.text().ends_with(" 1 lines of the log were lost: whoever reads them is too slow\n"));
     }
 
     #[test]
@@ -376,6 +470,6 @@ mod tests {
             journal.log(Level::Info, format_args!("x"));
         }
         journal.open_gate();
-        assert!(text().ends_with("[WARN] agent: 2 log lines of the start were dropped\n"));
+        assert!(text(&mut journal).ends_with("[WARN] agent: 2 log lines of the start were dropped\n"));
     }
 }
