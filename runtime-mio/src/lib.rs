@@ -24,6 +24,7 @@ mod limits;
 mod local_time;
 mod log_pace;
 mod log_ring;
+mod log_text;
 mod mdns;
 mod network;
 mod options;

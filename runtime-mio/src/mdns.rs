@@ -32,6 +32,7 @@ use crate::address::errno_text;
 use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::limits::{MDNS_HOSTS_MAX, MDNS_MESSAGE_BYTES_MAX, MDNS_MESSAGES_PER_TURN, MDNS_WAITING_MAX};
+use crate::log_text::Breaks;
 use crate::requests::Asker;
 
 /// How often the network is asked.
@@ -247,7 +248,7 @@ impl Agent {
     pub(crate) fn discovered_joined(&mut self, hosts: &[SocketAddr], reply: &Reply) {
         let Some(discovery) = &mut self.discovery else { return };
         let failed = |problem: fmt::Arguments<'_>, journal: &mut crate::log_ring::Journal| {
-            journal.log(Level::Err, format_args!("agent.mdns: Failed to join: {problem}"));
+            journal.log_lines(Level::Err, Breaks::List, format_args!("agent.mdns: Failed to join: {problem}"));
         };
         match reply {
             Reply::Joined { contacted: 0, errors } => {
