@@ -372,6 +372,7 @@ impl Agent {
             self.rpc.deadline(now),
             self.handlers.deadline(now),
             self.telemetry.deadline(),
+            self.joins_discovered().then_some(now),
             self.journal.is_holding().then(|| now + LOG_WAIT_MAX),
         ];
         deadlines.into_iter().flatten().min().unwrap_or(self.entropy_at)

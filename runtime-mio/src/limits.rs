@@ -116,6 +116,10 @@ pub(crate) const METRIC_PACKET_BYTES_MAX: usize = 1_400;
 
 /// Addresses that are remembered, and so agents that can be found.
 pub(crate) const MDNS_HOSTS_MAX: usize = 4_096;
+/// Agents that were found and wait to be joined; who finds no place is found again by the next question.
+pub(crate) const MDNS_JOINS_WAITING_MAX: usize = 256;
+/// Agents that one join is for. One that does not answer takes ten seconds, and an operator's join comes between.
+pub(crate) const MDNS_JOIN_TARGETS_MAX: usize = 2;
 /// What the thread has found and the loop has not yet taken.
 pub(crate) const MDNS_WAITING_MAX: usize = 16;
 /// Messages of one socket in one turn.
