@@ -25,10 +25,11 @@ use crate::files::Files;
 use crate::handlers::Handlers;
 use crate::limits::{CONTROLS_MAX, EVENTS_PER_TURN, INPUTS_PER_TURN, LOG_WAIT_MAX, STREAM_BYTES_PER_TURN};
 use crate::local_time::Zone;
-use crate::log_ring::{Journal, Sink};
+use crate::log_ring::Journal;
 use crate::mdns::Discovery;
 use crate::network::Network;
 use crate::options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reloader, StartError};
+use crate::outlet::Outlet;
 use crate::perform::Answer;
 use crate::recorder::{Recorded, Recorder};
 use crate::requests::Asker;
@@ -60,7 +61,7 @@ pub struct Agent {
     pub(crate) resolver: Resolver,
     pub(crate) discovery: Option<Discovery>,
     pub(crate) telemetry: Telemetry,
-    pub(crate) dump: Sink,
+    pub(crate) dump: Outlet,
     pub(crate) rpc: RpcServer,
     pub(crate) files: Files,
     pub(crate) handlers: Handlers,
@@ -122,6 +123,9 @@ impl Agent {
         }
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.token())?);
+        journal.set_waker(Arc::clone(&waker));
+        let mut dump = Outlet::new(options.dump);
+        dump.set_waker(Arc::clone(&waker));
         config.serf.keyring_file = options.files.keyring.is_some();
         config.serf.tags_file = options.files.tags.is_some();
         if options.files.snapshot.is_none() {
@@ -188,7 +192,7 @@ impl Agent {
             resolver: Resolver::new(Arc::clone(&waker)),
             discovery,
             telemetry: Telemetry::new(&options.telemetry, now),
-            dump: options.dump,
+            dump,
             rpc,
             files,
             handlers: Handlers::new(Arc::clone(&waker)),
@@ -339,6 +343,7 @@ impl Agent {
         }
         self.mind_handlers(now);
         self.mind_leave(now);
+        self.mind_dump();
         self.serve_clients(now);
         self.telemetry.mind(now, &self.node);
         self.journal.release(false);
@@ -367,6 +372,7 @@ impl Agent {
             self.rpc.deadline(now),
             self.handlers.deadline(now),
             self.telemetry.deadline(),
+            self.joins_discovered().then_some(now),
             self.journal.is_holding().then(|| now + LOG_WAIT_MAX),
         ];
         deadlines.into_iter().flatten().min().unwrap_or(self.entropy_at)

@@ -26,6 +26,7 @@ use crate::limits::{
     SCRIPT_OUTPUT_BYTES_MAX, SCRIPT_READS_PER_TURN,
 };
 use crate::log_ring::Journal;
+use crate::log_text::Breaks;
 use crate::requests::Asker;
 use crate::script::{self, Ended, Output, Script};
 
@@ -283,7 +284,8 @@ impl Agent {
             self.journal.log(Level::Warn, problem);
         }
         let said = String::from_utf8_lossy(&output);
-        self.journal.log(Level::Debug, format_args!("agent: Event '{}' script output: {said}", kind.as_str()));
+        let said = format_args!("agent: Event '{}' script output: {said}", kind.as_str());
+        self.journal.log_lines(Level::Debug, Breaks::All, said);
         match (problem, query) {
             (Some(problem), _) => {
                 let problem = format_args!("agent: Error invoking script '{line}': {problem}");

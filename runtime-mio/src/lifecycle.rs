@@ -1,6 +1,5 @@
 //! Signals, leaving, reloading and the end (cli.md 3.5 and 3.6).
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use villein_core::Time;
@@ -90,8 +89,21 @@ impl Agent {
     fn dump_measurements(&mut self, now: Time) {
         self.telemetry.ask_system(now);
         let text = self.telemetry.dump(now);
-        let written = self.dump.write_all(text.as_bytes()).and_then(|()| self.dump.flush());
-        if let Err(error) = written {
+        self.put_measurements(&text);
+    }
+
+    pub(crate) fn put_measurements(&mut self, text: &str) {
+        if !self.dump.put(text) {
+            self.journal.log(
+                Level::Warn,
+                format_args!("agent: measurements cannot be written: whoever reads them is too slow"),
+            );
+        }
+    }
+
+    /// Says why measurements could not be written.
+    pub(crate) fn mind_dump(&mut self) {
+        if let Some(error) = self.dump.failure() {
             self.journal.log(Level::Warn, format_args!("agent: measurements cannot be written: {error}"));
         }
     }
@@ -145,6 +157,7 @@ impl Agent {
         self.journal.release(true);
         self.journal.log(Level::Info, format_args!("agent: shutdown complete"));
         self.close_clients();
+        self.journal.finish();
         if self.journal.is_broken() { Exit::BrokenPipe } else { exit }
     }
 }

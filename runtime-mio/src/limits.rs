@@ -90,6 +90,12 @@ pub(crate) const LOG_LINE_BYTES_MAX: usize = 32 << 10;
 pub(crate) const LOG_BYTES_MAX: usize = 512 << 10;
 /// Bytes of the log that are held back until the start-up is over.
 pub(crate) const LOG_GATED_BYTES_MAX: usize = 256 << 10;
+/// Bytes of output that wait for whoever reads it, but for a single text: the log, and the measurements for SIGUSR1.
+pub(crate) const OUTPUT_BYTES_MAX: usize = 512 << 10;
+/// Texts of output that wait; most are one line.
+pub(crate) const OUTPUT_TEXTS_MAX: usize = 4_096;
+/// How long a reader may take for the last output when the agent ends.
+pub(crate) const OUTPUT_END_MAX: Duration = Duration::from_secs(1);
 
 // Measurements.
 
@@ -110,6 +116,10 @@ pub(crate) const METRIC_PACKET_BYTES_MAX: usize = 1_400;
 
 /// Addresses that are remembered, and so agents that can be found.
 pub(crate) const MDNS_HOSTS_MAX: usize = 4_096;
+/// Agents that were found and wait to be joined; who finds no place is found again by the next question.
+pub(crate) const MDNS_JOINS_WAITING_MAX: usize = 256;
+/// Agents that one join is for. One that does not answer takes ten seconds, and an operator's join comes between.
+pub(crate) const MDNS_JOIN_TARGETS_MAX: usize = 2;
 /// What the thread has found and the loop has not yet taken.
 pub(crate) const MDNS_WAITING_MAX: usize = 16;
 /// Messages of one socket in one turn.

@@ -2,19 +2,20 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::io::{self, Write};
+use std::io::ErrorKind;
 use std::panic::Location;
+use std::sync::Arc;
 
+use mio::Waker;
 use villein_core::log::{Level, Log};
 
 use crate::clock::Clock;
 use crate::limits::{LOG_BYTES_MAX, LOG_GATED_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX};
 use crate::local_time::Zone;
 use crate::log_pace::{Kind, Pace, Paces, Verdict};
+use crate::log_text::{Breaks, LogText};
+use crate::outlet::{Outlet, Sink};
 use crate::syslog::Syslog;
-
-/// Where an agent's output goes: standard output, or a buffer of the embedder.
-pub type Sink = Box<dyn Write + Send>;
 
 /// One line, with its time and level in the text.
 #[derive(Debug)]
@@ -32,7 +33,9 @@ const ROOM_KEPT: usize = 512;
 
 /// The log and the output.
 pub(crate) struct Journal {
-    sink: Sink,
+    outlet: Outlet,
+    /// Lines that found no room there since that was last said.
+    lost: usize,
     zone: Zone,
     level: Level,
     /// The second of the last line, and how lines show it.
@@ -59,7 +62,8 @@ impl Journal {
     /// An empty log whose output is held back until [`Journal::open_gate`].
     pub(crate) fn new(sink: Sink, zone: Zone, level: Level) -> Self {
         Self {
-            sink,
+            outlet: Outlet::new(sink),
+            lost: 0,
             second: (0, zone.stamp(0).to_string()),
             zone,
             level,
@@ -77,6 +81,11 @@ impl Journal {
     /// The lowest level that is put out.
     pub(crate) const fn set_level(&mut self, level: Level) {
         self.level = level;
+    }
+
+    /// From now on the loop is woken when the output cannot be written, and when lines that were lost can be told of.
+    pub(crate) fn set_waker(&mut self, waker: Arc<Waker>) {
+        self.outlet.set_waker(waker);
     }
 
     /// Sends every line to the syslog too from now on, whatever holds back the output.
@@ -97,15 +106,28 @@ impl Journal {
         self.log_at((Kind::Place(Location::caller()), Pace::VISIT), level, 1, text);
     }
 
+    /// Same as [`Journal::log`], for a text that has line breaks of its own.
+    #[track_caller]
+    pub(crate) fn log_lines(&mut self, level: Level, breaks: Breaks, text: fmt::Arguments<'_>) {
+        self.log_text((Kind::Place(Location::caller()), Pace::of_level(level)), level, 1, LogText(text, breaks));
+    }
+
     /// Same as [`Journal::log`], for a record of the core.
     pub(crate) fn log_record(&mut self, log: &Log) {
-        self.log_at((Kind::of(log), Pace::of(log)), log.level(), 1, format_args!("{log}"));
+        let is_list = matches!(log, Log::JoinFailed(_) | Log::RetryJoinFailed(..));
+        let breaks = if is_list { Breaks::List } else { Breaks::None };
+        let text = LogText(format_args!("{log}"), breaks);
+        self.log_text((Kind::of(log), Pace::of(log)), log.level(), 1, text);
     }
 
     /// Same as [`Journal::log`], for a line of that kind that stands for `count`.
     pub(crate) fn log_at(&mut self, kind: (Kind, Pace), level: Level, count: u64, text: fmt::Arguments<'_>) {
-        match self.paces.take(kind, Clock::wall(), level, count, text) {
-            Verdict::Write => self.write_one_of(level, count.saturating_sub(1), text),
+        self.log_text(kind, level, count, LogText(text, Breaks::None));
+    }
+
+    fn log_text(&mut self, kind: (Kind, Pace), level: Level, count: u64, text: LogText<'_>) {
+        match self.paces.take(kind, Clock::wall(), level, count, format_args!("{text}")) {
+            Verdict::Write => self.write_one_of(level, count.saturating_sub(1), format_args!("{text}")),
             Verdict::Held => {}
         }
     }
@@ -132,8 +154,9 @@ impl Journal {
         self.paces.is_holding()
     }
 
-    /// Writes the lines that have waited long enough, or `all` that wait.
+    /// Writes the lines that have waited long enough, or `all` that wait; first, how many were lost.
     pub(crate) fn release(&mut self, all: bool) {
+        self.tell_lost();
         while self.paces.is_holding()
             && let Some((level, text, more)) = self.paces.release(Clock::wall(), all)
         {
@@ -149,10 +172,7 @@ impl Journal {
     }
 
     fn write(&mut self, level: Level, text: fmt::Arguments<'_>) {
-        let now = Clock::wall();
-        if now != self.second.0 {
-            self.second = (now, self.zone.stamp(now).to_string());
-        }
+        let now = self.take_time();
         let is_put_out = level >= self.level;
         if is_put_out && let Some(syslog) = &mut self.syslog {
             syslog.send(level, &self.zone.stamp(now), &text.to_string());
@@ -177,6 +197,15 @@ impl Journal {
         line.clear();
         line.shrink_to(ROOM_KEPT);
         self.room = line;
+    }
+
+    /// The second, as lines show it from now on.
+    fn take_time(&mut self) -> i64 {
+        let now = Clock::wall();
+        if now != self.second.0 {
+            self.second = (now, self.zone.stamp(now).to_string());
+        }
+        now
     }
 
     /// Keeps a line for those that will ask, in the place of the oldest where all are taken.
@@ -212,14 +241,43 @@ impl Journal {
     }
 
     fn put(&mut self, text: &str) {
-        let result = self.sink.write_all(text.as_bytes()).and_then(|()| self.sink.flush());
-        // Nobody can be told of other errors; the agent is worth more than its log.
-        self.broken |= result.is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        let is_taken = self.tell_lost() && self.outlet.put(text);
+        if !is_taken {
+            self.lost = self.lost.saturating_add(text.bytes().filter(|byte| *byte == b'\n').count());
+        }
     }
 
-    /// Whether the reader of the output has gone.
-    pub(crate) const fn is_broken(&self) -> bool {
+    /// Puts out how many lines were lost, if any were; `false`: there is no room for that either.
+    fn tell_lost(&mut self) -> bool {
+        if self.lost > 0 {
+            self.take_time();
+            let notice = format!(
+                "{INDENT}{} [{}] agent: {} lines of the log were lost: whoever reads them is too slow\n",
+                self.second.1,
+                Level::Warn,
+                self.lost
+            );
+            if !self.outlet.put(&notice) {
+                return false;
+            }
+            self.lost = 0;
+        }
+        true
+    }
+
+    /// Whether the reader of the output has gone, as far as that is known by now.
+    pub(crate) fn is_broken(&mut self) -> bool {
+        // Nobody can be told of other errors; the agent is worth more than its log.
+        self.broken |= self.outlet.failure().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
         self.broken
+    }
+
+    /// Waits until everything is put out, but not for long where nobody reads.
+    pub(crate) fn finish(&mut self) {
+        // Where lines were lost, what waits has to be read before there is room to say so.
+        if self.outlet.finish() && self.lost > 0 && self.tell_lost() {
+            self.outlet.finish();
+        }
     }
 
     /// The number that the next line will get.
@@ -239,6 +297,12 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 /// Leaves out what is beyond so many bytes, and says how much that is.
 fn cut(line: &mut String, bytes: usize) {
     if line.len() > bytes {
@@ -250,132 +314,4 @@ fn cut(line: &mut String, bytes: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic").write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    fn journal(level: Level) -> (Journal, impl Fn() -> String) {
-        let shared = Shared::default();
-        let journal = Journal::new(Box::new(shared.clone()), Zone::default(), level);
-        (journal, move || String::from_utf8(shared.0.lock().expect("no panic").clone()).expect("text"))
-    }
-
-    #[test]
-    fn log_lines_wait_for_the_gate_and_other_lines_do_not() {
-        let (mut journal, text) = journal(Level::Info);
-        journal.log(Level::Info, format_args!("agent: early"));
-        journal.log(Level::Debug, format_args!("agent: quiet"));
-        journal.say(format_args!("==> Starting"));
-        assert_eq!(text(), "==> Starting\n");
-        journal.open_gate();
-        journal.log(Level::Err, format_args!("agent: late"));
-        let text = text();
-        let shown: Vec<_> = text.lines().skip(1).map(|line| line.split_at(24).1).collect();
-        assert_eq!(shown, ["[INFO] agent: early", "[ERR] agent: late"]);
-        assert!(text.lines().skip(1).all(|line| line.starts_with("    2")));
-        assert_eq!(journal.since(0).count(), 3, "every level is kept");
-    }
-
-    #[test]
-    fn the_ring_holds_the_last_lines_and_a_bounded_number_of_bytes() {
-        let (mut journal, _) = journal(Level::Err);
-        for number in 0..=LOG_LINES_MAX {
-            journal.log(Level::Info, format_args!("{number}"));
-        }
-        assert_eq!((journal.first(), journal.next()), (1, LOG_LINES_MAX as u64 + 1));
-        assert_eq!(journal.since(0).count(), LOG_LINES_MAX);
-        assert!(journal.since(journal.next() - 1).all(|line| line.text.ends_with(" 512")));
-        assert_eq!(journal.since(u64::MAX).count(), 0);
-    }
-
-    /// What stands before the text of a line at INFO.
-    const STAMP_BYTES: usize = "2026/11/23 06:07:53 [INFO] ".len();
-
-    fn line_of(bytes: usize) -> String {
-        "x".repeat(bytes - STAMP_BYTES)
-    }
-
-    #[test]
-    fn the_ring_holds_a_bounded_number_of_bytes() {
-        let (mut journal, _) = journal(Level::Err);
-        let part = LOG_BYTES_MAX / LOG_LINE_BYTES_MAX;
-        for _ in 0..part {
-            journal.log(Level::Info, format_args!("{}", line_of(LOG_LINE_BYTES_MAX)));
-        }
-        assert_eq!((journal.bytes, journal.since(0).count()), (LOG_BYTES_MAX, part), "the limit is reached");
-        journal.log(Level::Info, format_args!("x"));
-        assert_eq!(journal.since(0).count(), part);
-        assert_eq!(journal.bytes, LOG_BYTES_MAX - LOG_LINE_BYTES_MAX + STAMP_BYTES + 1);
-    }
-
-    #[test]
-    fn a_line_that_is_too_long_is_cut_and_that_is_said() {
-        let (mut journal, text) = journal(Level::Info);
-        journal.open_gate();
-        journal.log(Level::Info, format_args!("{}", line_of(LOG_LINE_BYTES_MAX)));
-        journal.log(Level::Info, format_args!("{}", line_of(LOG_LINE_BYTES_MAX + 1)));
-        // Not in the middle of a character.
-        journal.log(Level::Info, format_args!("{}\u{e4}xyz", line_of(LOG_LINE_BYTES_MAX - 1)));
-        let lines: Vec<_> = journal.since(0).map(|line| line.text.clone()).collect();
-        assert_eq!(lines[0].len(), LOG_LINE_BYTES_MAX);
-        assert_eq!(lines[1], format!("{}... (1 more bytes)", lines[0]));
-        assert!(lines[2].ends_with("x... (5 more bytes)"), "{}", &lines[2][LOG_LINE_BYTES_MAX - 4..]);
-        let text = text();
-        let shown: Vec<_> = text.lines().map(str::trim_start).collect();
-        assert!(shown == lines, "what is put out is cut like what is kept");
-    }
-
-    #[test]
-    fn a_flood_of_one_kind_is_counted_and_other_lines_are_not_touched() {
-        let (mut journal, text) = journal(Level::Info);
-        journal.open_gate();
-        for number in 0..1_000 {
-            journal.log(Level::Warn, format_args!("agent: complaint {number}"));
-            if number % 100 == 0 {
-                journal.log(Level::Info, format_args!("agent: news {number}"));
-            }
-        }
-        assert!(journal.is_holding());
-        journal.release(true);
-        let text = text();
-        let complaints: Vec<_> = text.lines().filter(|line| line.contains("complaint")).collect();
-        // A second may have ended meanwhile.
-        assert!((11..=12).contains(&complaints.len()), "{text}");
-        assert!(complaints[9].ends_with("agent: complaint 9"), "{text}");
-        let more = |line: &str| {
-            line.split_once(" (and ")
-                .map_or(0, |(_, more)| more.trim_end_matches(" more like it)").parse::<usize>().expect("a number"))
-        };
-        assert_eq!(complaints.iter().map(|line| 1 + more(line)).sum::<usize>(), 1_000, "each is counted: {text}");
-        assert_eq!(text.matches("agent: news").count(), 10);
-        assert_eq!(text.lines().count(), complaints.len() + 10);
-    }
-
-    #[test]
-    fn what_the_gate_holds_is_bounded_and_the_rest_is_counted() {
-        let (mut journal, text) = journal(Level::Info);
-        // With its indent and its line break.
-        let part = line_of(LOG_GATED_BYTES_MAX / 16 - INDENT.len() - 1);
-        for _ in 0..16 {
-            journal.log(Level::Info, format_args!("{part}"));
-        }
-        assert_eq!(journal.gate.as_ref().map(|gate| (gate.text.len(), gate.dropped)), Some((LOG_GATED_BYTES_MAX, 0)));
-        for _ in 0..2 {
-            journal.log(Level::Info, format_args!("x"));
-        }
-        journal.open_gate();
-        assert!(text().ends_with("[WARN] agent: 2 log lines of the start were dropped\n"));
-    }
-}
+mod tests;

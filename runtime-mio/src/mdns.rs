@@ -7,7 +7,7 @@
 mod links;
 mod message;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +31,11 @@ use self::message::{Data, DomainName, Message, Record};
 use crate::address::errno_text;
 use crate::agent::Agent;
 use crate::clock::Clock;
-use crate::limits::{MDNS_HOSTS_MAX, MDNS_MESSAGE_BYTES_MAX, MDNS_MESSAGES_PER_TURN, MDNS_WAITING_MAX};
+use crate::limits::{
+    MDNS_HOSTS_MAX, MDNS_JOIN_TARGETS_MAX, MDNS_JOINS_WAITING_MAX, MDNS_MESSAGE_BYTES_MAX, MDNS_MESSAGES_PER_TURN,
+    MDNS_WAITING_MAX,
+};
+use crate::log_text::Breaks;
 use crate::requests::Asker;
 
 /// How often the network is asked.
@@ -40,6 +44,8 @@ const ASK_INTERVAL: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Agents are joined when no other has answered for so long.
 const QUIET: Duration = Duration::from_millis(100);
+/// Longest time for which others are waited for: somebody who never stops answering keeps nobody from being joined.
+const GATHER_MAX: Duration = Duration::from_secs(1);
 /// Failures after which the time between two attempts does not grow any more.
 const FAILURES_MAX: u32 = 4;
 /// The thread does little.
@@ -103,7 +109,7 @@ enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
     Joined,
-    /// It is being joined for the time after so many failures.
+    /// It is being joined, or waits for that, after so many failures.
     Joining {
         failures: u32,
     },
@@ -117,6 +123,10 @@ enum Host {
 /// The thread, and what has been joined of what it found.
 pub(crate) struct Discovery {
     hosts: BTreeMap<SocketAddr, Host>,
+    /// Those that wait to be joined.
+    waiting: VecDeque<SocketAddr>,
+    /// Whether others are being joined.
+    is_joining: bool,
     found: Receiver<Found>,
     stopped: Arc<AtomicBool>,
     waker: Arc<Waker>,
@@ -146,6 +156,7 @@ impl Discovery {
             clock: Clock::start(),
             ask_at: Time::ZERO,
             quiet_at: None,
+            tell_at: Time::ZERO,
             hosts: BTreeSet::new(),
             failures: 0,
             found: sender,
@@ -158,13 +169,24 @@ impl Discovery {
         }
         let builder = thread::Builder::new().name("mdns".to_owned()).stack_size(STACK_BYTES);
         let thread = Some(builder.spawn(move || worker.run())?);
-        Ok(Self { hosts: BTreeMap::new(), found, stopped, waker: own_waker, thread })
+        Ok(Self::new(found, stopped, own_waker, thread))
     }
 
-    /// Those of `found` that are to be joined. They are being joined from now on.
-    fn take_new(&mut self, found: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        let mut new = Vec::new();
+    const fn new(
+        found: Receiver<Found>,
+        stopped: Arc<AtomicBool>,
+        waker: Arc<Waker>,
+        thread: Option<JoinHandle<()>>,
+    ) -> Self {
+        Self { hosts: BTreeMap::new(), waiting: VecDeque::new(), is_joining: false, found, stopped, waker, thread }
+    }
+
+    /// Has those of `found` wait that are to be joined.
+    fn take_new(&mut self, found: Vec<SocketAddr>) {
         for addr in found {
+            if self.waiting.len() >= MDNS_JOINS_WAITING_MAX {
+                return;
+            }
             if !self.hosts.contains_key(&addr) && self.hosts.len() == MDNS_HOSTS_MAX && !self.forget_one() {
                 continue;
             }
@@ -178,9 +200,22 @@ impl Discovery {
                 None => 0,
             };
             self.hosts.insert(addr, Host::Joining { failures });
-            new.push(addr);
+            self.waiting.push_back(addr);
         }
-        new
+    }
+
+    /// Those that are joined next; `None`: nobody waits, or the last join is not over.
+    fn next_join(&mut self) -> Option<Vec<SocketAddr>> {
+        if !self.has_next_join() {
+            return None;
+        }
+        self.is_joining = true;
+        Some(self.waiting.drain(..self.waiting.len().min(MDNS_JOIN_TARGETS_MAX)).collect())
+    }
+
+    /// Whether somebody can be joined now.
+    pub(crate) fn has_next_join(&self) -> bool {
+        !self.is_joining && !self.waiting.is_empty()
     }
 
     /// Forgets the one that could not be joined most often; false: there is none. Whoever invents hosts on a link must not
@@ -197,6 +232,7 @@ impl Discovery {
     /// A join is over. Those that failed are tried again when they answer the next time, then every second, fourth
     /// time and so on: an agent of another kind must not fill the log.
     fn joined(&mut self, hosts: &[SocketAddr], failed: impl Fn(&SocketAddr) -> bool) {
+        self.is_joining = false;
         for host in hosts {
             let Some(state) = self.hosts.get_mut(host) else { continue };
             *state = match *state {
@@ -222,32 +258,40 @@ impl Drop for Discovery {
 }
 
 impl Agent {
-    /// Joins what the thread has found.
+    /// Joins what the thread has found, a few at a time.
     pub(crate) fn take_discovered(&mut self) {
         while let Some(found) = self.discovery.as_ref().and_then(|discovery| discovery.found.try_recv().ok()) {
             match found {
                 Found::Problem(problem) => {
                     self.journal.log(Level::Err, format_args!("agent.mdns: Failed to poll for new hosts: {problem}"));
                 }
-                // Who leaves has no use for others.
-                Found::Hosts(_) if self.leave_asked => {}
                 Found::Hosts(found) => {
-                    let new = self.discovery.as_mut().map_or_else(Vec::new, |discovery| discovery.take_new(found));
-                    if !new.is_empty() {
-                        let targets = new.iter().map(|addr| JoinTarget::from(addr.to_string().as_str())).collect();
-                        let command = Command::Join { targets, replay: self.replay };
-                        self.command(Asker::Discovery(new), command);
+                    if let Some(discovery) = &mut self.discovery {
+                        discovery.take_new(found);
                     }
                 }
             }
         }
+        // Who leaves has no use for others.
+        while !self.leave_asked
+            && let Some(hosts) = self.discovery.as_mut().and_then(Discovery::next_join)
+        {
+            let targets = hosts.iter().map(|addr| JoinTarget::from(addr.to_string().as_str())).collect();
+            let command = Command::Join { targets, replay: self.replay };
+            self.command(Asker::Discovery(hosts), command);
+        }
+    }
+
+    /// Whether [`Agent::take_discovered`] has somebody to join.
+    pub(crate) fn joins_discovered(&self) -> bool {
+        !self.leave_asked && self.discovery.as_ref().is_some_and(Discovery::has_next_join)
     }
 
     /// The join of what was found is over.
     pub(crate) fn discovered_joined(&mut self, hosts: &[SocketAddr], reply: &Reply) {
         let Some(discovery) = &mut self.discovery else { return };
         let failed = |problem: fmt::Arguments<'_>, journal: &mut crate::log_ring::Journal| {
-            journal.log(Level::Err, format_args!("agent.mdns: Failed to join: {problem}"));
+            journal.log_lines(Level::Err, Breaks::List, format_args!("agent.mdns: Failed to join: {problem}"));
         };
         match reply {
             Reply::Joined { contacted: 0, errors } => {
@@ -337,8 +381,10 @@ struct Worker {
     sockets: Sockets,
     clock: Clock,
     ask_at: Time,
-    /// When what was found is told.
+    /// When what was found is told: when no other has answered for a while.
     quiet_at: Option<Time>,
+    /// When it is told even if others go on to answer.
+    tell_at: Time,
     hosts: BTreeSet<SocketAddr>,
     /// How often in a row nobody could be asked.
     failures: u32,
@@ -399,7 +445,7 @@ impl Worker {
         for (socket, answers) in self.sockets.all() {
             busy |= self.read_socket(socket, answers, buffer, &mut found);
         }
-        self.note_hosts(found);
+        self.note_hosts(found, self.clock.now());
         busy
     }
 
@@ -428,11 +474,18 @@ impl Worker {
         true
     }
 
-    fn note_hosts(&mut self, found: Vec<(IpAddr, u16)>) {
+    fn note_hosts(&mut self, found: Vec<(IpAddr, u16)>, now: Time) {
         for (ip, port) in found {
-            if self.hosts.len() < limits::JOIN_TARGETS_MAX && port != 0 && !ip.is_unspecified() {
-                self.hosts.insert(SocketAddr::new(ip, port));
-                self.quiet_at = Some(self.clock.now() + QUIET);
+            let is_first = self.hosts.is_empty();
+            let is_new = self.hosts.len() < limits::JOIN_TARGETS_MAX
+                && port != 0
+                && !ip.is_unspecified()
+                && self.hosts.insert(SocketAddr::new(ip, port));
+            if is_new {
+                if is_first {
+                    self.tell_at = now + GATHER_MAX;
+                }
+                self.quiet_at = Some(self.tell_at.min(now + QUIET));
             }
         }
     }
@@ -463,187 +516,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(text: &str) -> SocketAddr {
-        text.parse().expect("an address")
-    }
-
-    fn discovery() -> (Discovery, SyncSender<Found>, Poll) {
-        let poll = Poll::new().expect("a poll");
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker"));
-        let (sender, found) = sync_channel(1);
-        (Discovery { hosts: BTreeMap::new(), found, stopped: Arc::default(), waker, thread: None }, sender, poll)
-    }
-
-    #[test]
-    fn a_host_is_joined_once_unless_that_failed() {
-        let (mut discovery, _sender, _poll) = discovery();
-        let [one, two] = ["10.0.0.1:7946", "10.0.0.2:7946"].map(addr);
-        assert_eq!(discovery.take_new(vec![one, two]), [one, two]);
-        assert_eq!(discovery.take_new(vec![one, two]), [], "they are being joined");
-        discovery.joined(&[one, two], |host| *host == two);
-        assert_eq!(discovery.take_new(vec![one, two]), [two]);
-    }
-
-    #[test]
-    fn a_host_that_goes_on_to_fail_is_tried_less_and_less() {
-        let (mut discovery, _sender, _poll) = discovery();
-        let host = addr("10.0.0.1:7946");
-        let attempts: Vec<u32> = (0..64)
-            .filter(|_| {
-                let new = discovery.take_new(vec![host]);
-                discovery.joined(&new, |_| true);
-                !new.is_empty()
-            })
-            .collect();
-        assert_eq!(attempts, [0, 1, 3, 7, 15, 31, 47, 63]);
-    }
-
-    #[test]
-    fn hosts_are_bounded() {
-        let (mut discovery, _sender, _poll) = discovery();
-        let hosts = |port: u16| (0..=u8::MAX).map(move |last| SocketAddr::from(([10, 0, 0, last], port)));
-        for port in 1..=16 {
-            assert_eq!(discovery.take_new(hosts(port).collect()).len(), 256);
-        }
-        assert_eq!(discovery.take_new(hosts(17).collect()), [], "the limit is reached");
-        let invented: Vec<SocketAddr> = hosts(1).collect();
-        discovery.joined(&invented, |_| true);
-        let found: Vec<SocketAddr> = hosts(17).collect();
-        assert_eq!(discovery.take_new(found.clone()), found, "who could not be joined makes room");
-        discovery.joined(&found, |_| false);
-        assert_eq!((discovery.take_new(hosts(18).collect()).len(), discovery.hosts.len()), (0, MDNS_HOSTS_MAX));
-        assert_eq!(discovery.take_new(found), [], "who was joined is remembered");
-    }
-
-    #[test]
-    fn an_error_is_that_of_its_host() {
-        let reason = villein_core::command::ExchangeError::TimedOut;
-        let contact = JoinError::Contact { host: "10.0.0.1".to_owned(), reason };
-        assert!(is_of(&contact, &addr("10.0.0.1:7")) && !is_of(&contact, &addr("10.0.0.2:7")));
-    }
-
-    #[test]
-    fn names_with_dots_work_and_names_that_do_not_fit_are_refused() {
-        assert!(Names::new("dev.realloc.spb.ru", &"n1".into()).is_ok());
-        assert!(Names::new("c", &"host.example.com".into()).is_ok());
-        for (cluster, node, what) in [
-            ("a..b", "n1", "cluster name 'a..b'"),
-            (&"x".repeat(58), "n1", "cluster name"),
-            ("c", &"n".repeat(64), "node name"),
-            ("c", ".n", "node name '.n'"),
-        ] {
-            let error = Names::new(cluster, &node.into()).err().expect("is refused").to_string();
-            assert!(error.starts_with(&format!("the {what}")), "{error}");
-        }
-    }
-
-    #[test]
-    fn an_answer_has_the_four_records_of_upstreams() {
-        let names = Names::new("c", &"n1".into()).expect("names");
-        let records = names.records("c", addr("[::ffff:10.0.0.1]:7946"));
-        let message = Message::answer(0, records.to_vec());
-        let found: Vec<_> = message.instances(&names.service).collect();
-        assert_eq!(found, [("10.0.0.1".parse().expect("an address"), 7946)]);
-        let other = Names::new("d", &"n1".into()).expect("names");
-        assert_eq!(message.instances(&other.service).count(), 0);
-    }
-
-    /// A worker without a thread and without a link, and what it tells.
-    fn worker() -> (Worker, Receiver<Found>, Poll) {
-        let poll = Poll::new().expect("a poll");
-        let (sender, found) = sync_channel(MDNS_WAITING_MAX);
-        let names = Names::new("c", &"n1".into()).expect("names");
-        let worker = Worker {
-            records: names.records("c", addr("10.0.0.1:7946")),
-            question: Vec::new(),
-            names,
-            options: MdnsOptions { cluster: "c".to_owned(), interface: None, ipv4: true, ipv6: true },
-            poll: Poll::new().expect("a poll"),
-            sockets: Sockets::default(),
-            clock: Clock::start(),
-            ask_at: Time::ZERO,
-            quiet_at: None,
-            hosts: BTreeSet::new(),
-            failures: 0,
-            found: sender,
-            loop_waker: Arc::new(Waker::new(poll.registry(), WAKER).expect("a waker")),
-            stopped: Arc::default(),
-        };
-        (worker, found, poll)
-    }
-
-    /// A socket that is read from, and one that sends to it.
-    fn sockets(host: u8) -> (UdpSocket, std::net::UdpSocket) {
-        let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 88, host], 0))).expect("binds");
-        let peer = std::net::UdpSocket::bind(SocketAddr::from(([127, 0, 88, host + 1], 0))).expect("binds");
-        peer.connect(socket.local_addr().expect("is bound")).expect("connects");
-        (socket, peer)
-    }
-
-    #[test]
-    fn of_one_socket_so_many_messages_are_read_in_one_turn() {
-        let (worker, ..) = worker();
-        let (socket, peer) = sockets(1);
-        let answer = Message::answer(0, worker.records.to_vec()).encode();
-        for _ in 0..=MDNS_MESSAGES_PER_TURN {
-            peer.send(&answer).expect("sends");
-        }
-        crate::sockets::settle();
-        let turns = [(); 2].map(|()| {
-            let mut found = Vec::new();
-            let busy = worker.read_socket(&socket, false, &mut [0; 512], &mut found);
-            (busy, found.len())
-        });
-        assert_eq!(turns, [(true, MDNS_MESSAGES_PER_TURN), (false, 1)]);
-    }
-
-    #[test]
-    fn a_message_has_at_most_9000_bytes() {
-        let (worker, ..) = worker();
-        let (socket, peer) = sockets(3);
-        let padding = DomainName::new([&b"p"[..]]).expect("a name");
-        let message = |bytes: usize| {
-            let text = |len| Record { name: padding.clone(), data: Data::Txt(vec![b'x'; len]) };
-            // What matters stands last, and the text before it makes up the length.
-            let encoded = |last| {
-                let records = vec![text(255); 32].into_iter().chain([text(last)]).chain(worker.records.iter().cloned());
-                Message::answer(0, records.collect()).encode()
-            };
-            encoded(bytes - encoded(0).len())
-        };
-        let mut buffer = vec![0; MDNS_MESSAGE_BYTES_MAX];
-        let found = [MDNS_MESSAGE_BYTES_MAX, MDNS_MESSAGE_BYTES_MAX + 1].map(|bytes| {
-            let mut found = Vec::new();
-            let message = message(bytes);
-            assert_eq!(message.len(), bytes);
-            peer.send(&message).expect("sends");
-            crate::sockets::settle();
-            worker.read_socket(&socket, false, &mut buffer, &mut found);
-            found.len()
-        });
-        assert_eq!(found, [1, 0], "a longer one is cut and cannot be read");
-    }
-
-    #[test]
-    fn what_was_found_is_bounded_and_waits_for_a_loop_that_is_busy() {
-        let (mut worker, told, _poll) = worker();
-        let hosts = |count: usize| (1..=count).map(|n| ([10, 0, 0, 1].into(), u16::try_from(n).expect("a port")));
-        worker.note_hosts(hosts(limits::JOIN_TARGETS_MAX).collect());
-        assert_eq!(worker.hosts.len(), limits::JOIN_TARGETS_MAX);
-        worker.note_hosts(hosts(limits::JOIN_TARGETS_MAX + 1).collect());
-        assert_eq!(worker.hosts.len(), limits::JOIN_TARGETS_MAX);
-        for _ in 0..MDNS_WAITING_MAX {
-            worker.tell_hosts(Time::ZERO);
-            assert!(worker.hosts.is_empty() && worker.quiet_at.is_none());
-            worker.note_hosts(hosts(1).collect());
-        }
-        worker.tell_hosts(Time::ZERO);
-        assert_eq!((worker.hosts.len(), worker.quiet_at), (1, Some(Time::ZERO + QUIET)), "it is told later");
-        assert!(told.try_recv().is_ok());
-        worker.tell_hosts(Time::ZERO);
-        assert_eq!((worker.hosts.len(), told.try_iter().count()), (0, MDNS_WAITING_MAX));
-    }
-}
+mod tests;

@@ -15,8 +15,8 @@ use villein_core::types::{JoinTarget, Tags};
 
 use crate::event_script::EventScript;
 use crate::files::FileOptions;
-use crate::log_ring::Sink;
 use crate::mdns::MdnsOptions;
+use crate::outlet::Sink;
 use crate::recorder::RecordOptions;
 use crate::signals::Signal;
 use crate::syslog::Syslog;

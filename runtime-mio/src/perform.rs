@@ -11,6 +11,7 @@ use villein_core::log::Level;
 use villein_core::{Activity, Output, Stimulus};
 
 use crate::agent::{Agent, Stage};
+use crate::log_text::{Breaks, LogText};
 use crate::options::Exit;
 use crate::requests::Asker;
 
@@ -156,7 +157,7 @@ impl Agent {
     }
 
     fn refuse_start(&mut self, problem: std::fmt::Arguments<'_>) {
-        self.journal.say(format_args!("==> {problem}"));
+        self.journal.say(format_args!("==> {}", LogText(problem, Breaks::List)));
         self.stage = Stage::Stopping { warned: false, exit: Exit::Abrupt };
     }
 }

@@ -10,7 +10,7 @@ use villein_core::rpc::{self, Incoming, QueryRecord, Request};
 
 use super::*;
 use crate::files::FileOptions;
-use crate::limits::{CLIENT_ACTIONS_PER_TURN, CLIENT_GOODBYE_MAX};
+use crate::limits::{CLIENT_ACTIONS_PER_TURN, CLIENT_GOODBYE_MAX, OUTPUT_BYTES_MAX};
 use crate::sockets::settle;
 use crate::telemetry::TelemetryOptions;
 
@@ -164,4 +164,21 @@ fn at_the_end_clients_have_a_moment_to_read_what_they_are_owed() {
     let before = agent.now();
     agent.close_clients();
     assert!(agent.now().since(before) >= CLIENT_GOODBYE_MAX && agent.rpc.is_owed());
+}
+
+#[test]
+fn measurements_that_nobody_reads_are_given_up_and_that_is_said() {
+    let mut agent = agent("127.0.87.7");
+    let (reader, sink) = crate::outlet::tests::stalled();
+    agent.dump = Outlet::new(Box::new(sink));
+    let text = "x".repeat(OUTPUT_BYTES_MAX);
+    let problem = "agent: measurements cannot be written: whoever reads them is too slow";
+    let problems = [(); 2].map(|()| {
+        agent.put_measurements(&text);
+        agent.journal.since(0).filter(|line| line.text.ends_with(problem)).count()
+    });
+    assert_eq!(problems, [0, 1]);
+    reader.read_on();
+    agent.dump.wait_until_left(0);
+    assert!(reader.text() == text);
 }

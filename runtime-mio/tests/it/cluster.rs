@@ -1,6 +1,6 @@
 //! Several agents that find, lose and leave each other.
 
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::net::{TcpStream, UdpSocket};
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -9,7 +9,7 @@ use villein_core::types::JoinTarget;
 use villein_runtime_mio::{AgentOptions, Exit, Signal};
 
 use crate::client::{Value, map, text};
-use crate::support::{Output, PATIENCE, Running};
+use crate::support::{PATIENCE, Running};
 
 /// Joins `first` at the start.
 fn join(first: &Running) -> impl Fn(&mut AgentOptions) {
@@ -127,48 +127,41 @@ fn a_join_by_rpc_says_how_many_were_reached_and_who_was_not() {
     assert_eq!(client.next().expect("a body").field("Num").int(), 0);
 }
 
-/// Output that stops the agent's only thread in the middle of a line, for as long as it is told to.
+/// Stops an agent's only thread while it reads its configuration again, for as long as it is told to.
 #[derive(Clone, Default)]
-struct Stalling {
-    output: Output,
-    stalled: Arc<(Mutex<bool>, Condvar)>,
-}
+struct Stall(Arc<(Mutex<bool>, Condvar)>);
 
-impl Stalling {
-    fn set(&self, stalled: bool) {
-        *self.stalled.0.lock().expect("no panic") = stalled;
-        self.stalled.1.notify_all();
+impl Stall {
+    fn end(&self) {
+        *self.0.0.lock().expect("no panic") = true;
+        self.0.1.notify_all();
     }
-}
 
-impl Write for Stalling {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stalled = self.stalled.0.lock().expect("no panic");
-        let (_guard, result) =
-            self.stalled.1.wait_timeout_while(stalled, PATIENCE, |stalled| *stalled).expect("no panic");
+    fn wait(&self) {
+        let over = self.0.0.lock().expect("no panic");
+        let (_guard, result) = self.0.1.wait_timeout_while(over, PATIENCE, |over| !*over).expect("no panic");
         assert!(!result.timed_out(), "nobody ends the stall");
-        self.output.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
 #[test]
 fn an_agent_that_stalls_suspects_nobody_when_it_goes_on() {
-    let sink = Stalling::default();
-    let one = Running::start("n1", "127.0.94.11", |options| options.sink = Box::new(sink.clone()));
+    let stall = Stall::default();
+    let stalls = stall.clone();
+    let one = Running::start("n1", "127.0.94.11", |options| {
+        options.reload = Some(Box::new(move || {
+            stalls.wait();
+            Err(Vec::new())
+        }));
+    });
     let two = Running::start("n2", "127.0.94.12", join(&one));
     two.wait_for_members(&[("n1", "alive"), ("n2", "alive")]);
-    sink.output.wait_for("EventMemberJoin: n2");
-    sink.set(true);
-    // The line about the new client is the one that stalls.
-    let _client = TcpStream::connect(one.rpc).expect("connects");
+    one.output.wait_for("EventMemberJoin: n2");
+    one.signal(Signal::Hangup);
     two.output.wait_for("[INFO] memberlist: Suspect n1 has failed");
-    sink.set(false);
-    sink.output.wait_for("[WARN] memberlist: Refuting a suspect message (from: n2)");
+    stall.end();
+    one.output.wait_for("[WARN] memberlist: Refuting a suspect message (from: n2)");
     two.wait_for_members(&[("n1", "alive"), ("n2", "alive")]);
-    let log = sink.output.text();
+    let log = one.output.text();
     assert!(!log.contains("Suspect n2"), "what had come meanwhile counts as having come in time:\n{log}");
 }

@@ -1,6 +1,7 @@
 //! How agents end, and how they read their configuration again.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use villein_core::config::RetryJoin;
@@ -8,6 +9,7 @@ use villein_core::log::Level;
 use villein_core::types::JoinTarget;
 use villein_runtime_mio::{Agent, Exit, LiveOptions, Reload, Signal};
 
+use crate::client::{Value, map, text};
 use crate::support::{Output, Running, options};
 
 /// The lines from `first` on.
@@ -204,6 +206,52 @@ impl Write for Broken {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A terminal that was stopped: whoever writes waits until it is let go.
+#[derive(Clone, Default)]
+struct Stopped(Arc<(Mutex<bool>, Condvar)>, Output);
+
+impl Write for Stopped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (goes_on, changed) = &*self.0;
+        drop(changed.wait_while(goes_on.lock().expect("no panic"), |goes_on| !*goes_on).expect("no panic"));
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_agent_whose_output_is_stopped_serves_and_writes_it_later() {
+    let terminal = Stopped::default();
+    let sink = terminal.clone();
+    let one = Running::start("t1", "127.0.97.11", |options| options.sink = Box::new(sink));
+    let mut client = one.client();
+    assert_eq!(client.call("event", Some(map([("Name", text("x")), ("Coalesce", Value::Bool(false))]))), "");
+    assert_eq!(terminal.1.text(), "");
+    *terminal.0.0.lock().expect("no panic") = true;
+    terminal.0.1.notify_all();
+    terminal.1.wait_for("Received event: user-event: x");
+    assert!(
+        terminal
+            .1
+            .text()
+            .contains("==> Starting Serf agent...\n==> Starting Serf agent RPC...\n==> Serf agent running!")
+    );
+}
+
+#[test]
+fn an_agent_ends_although_nobody_reads_its_last_lines() {
+    let terminal = Stopped::default();
+    let sink = terminal.clone();
+    let one = Running::start("t1", "127.0.97.12", |options| options.sink = Box::new(sink));
+    let mut client = one.client();
+    assert_eq!(client.call("leave", None), "");
+    assert_eq!(one.wait().0, Exit::Graceful);
+    assert_eq!(terminal.1.text(), "");
 }
 
 #[test]
