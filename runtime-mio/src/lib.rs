@@ -52,6 +52,7 @@ pub use log_ring::Sink;
 pub use mdns::{MdnsOptions, reread_mdns};
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};
 pub use recorder::RecordOptions;
+pub use rpc_socket::connect_unix;
 pub use signals::{Signal, die_of_broken_pipe};
 pub use syslog::{SYSLOG_PATHS, Syslog, SyslogError};
 pub use telemetry::TelemetryOptions;
