@@ -14,7 +14,10 @@ pub fn tags(text: &[u8]) -> Result<Tags, String> {
 }
 
 /// The text of a tags file.
-pub fn write_tags(tags: &Tags) -> Vec<u8> {
+///
+/// # Errors
+/// A tag that is not UTF-8.
+pub fn write_tags(tags: &Tags) -> Result<Vec<u8>, String> {
     kept::encode_tags(tags)
 }
 
@@ -27,7 +30,10 @@ pub fn keys(text: &[u8]) -> Result<Vec<Key>, String> {
 }
 
 /// The text of a keyring file.
-pub fn write_keys(keys: &[Key]) -> Vec<u8> {
+///
+/// # Errors
+/// None.
+pub fn write_keys(keys: &[Key]) -> Result<Vec<u8>, String> {
     kept::encode_keys(keys)
 }
 

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use villein_core::msgpack::Value;
 use villein_core::rpc::{self, Body, Coordinate, Incoming, KeyOperation, KeyReport, Member, Pairs, Request, Stats};
+use villein_runtime_mio::connect_unix;
 
 use crate::go;
 use crate::token::TokenFile;
@@ -23,6 +23,10 @@ const ADDRESS: &str = "127.0.0.1:7373";
 
 /// Bytes taken from the connection at once; the answer about a thousand members comes in few steps.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Records that may come before the reply that is awaited, and bytes of them. An agent holds back fewer.
+const RECORDS_WAITING_MAX: usize = 4_096;
+const RECORDS_WAITING_BYTES_MAX: usize = 4 << 20;
 
 /// Where the agent is, and how to be let in.
 #[derive(Debug, clap::Args)]
@@ -65,6 +69,8 @@ pub(crate) enum RpcError {
     Refused(Vec<u8>),
     /// The agent closed the connection, or what it sent is not the protocol.
     Closed,
+    /// The agent sends records without an end where it owes a reply.
+    Flooded,
     /// The request could not be sent.
     Unsent(String),
 }
@@ -74,6 +80,12 @@ impl fmt::Display for RpcError {
         match self {
             Self::Refused(text) => f.write_str(&String::from_utf8_lossy(text)),
             Self::Closed => f.write_str("client closed"),
+            Self::Flooded => {
+                write!(
+                    f,
+                    "more than {RECORDS_WAITING_MAX} records or {RECORDS_WAITING_BYTES_MAX} bytes before the reply"
+                )
+            }
             Self::Unsent(text) => f.write_str(text),
         }
     }
@@ -112,12 +124,13 @@ impl<T: Read + Write> Stream for T {}
 
 /// Connects to `host:port` or `unix:PATH`; the error is the text that Go's `net.Dial` gives.
 fn dial(address: &str) -> Result<Box<dyn Stream>, String> {
-    let set_up = |result: std::io::Result<()>| result.map_err(|error| go::os_error(&error));
+    let set_up = |result: io::Result<()>| result.map_err(|error| go::os_error(&error));
     if let Some(path) = address.strip_prefix("unix:") {
-        let failed = |error| format!("dial unix {path}: connect: {}", go::os_error(&error));
-        let agent = UnixStream::connect(path).map_err(failed)?;
-        set_up(agent.set_write_timeout(Some(TIMEOUT)))?;
-        return Ok(Box::new(agent));
+        let failed = |error: io::Error| {
+            let call = if error.kind() == ErrorKind::WouldBlock { "" } else { "connect: " };
+            format!("dial unix {path}: {call}{}", go::os_error(&error))
+        };
+        return Ok(Box::new(connect_unix(Path::new(path), TIMEOUT).map_err(failed)?));
     }
     let agent = go::net::dial_tcp(address, TIMEOUT)?;
     set_up(agent.set_write_timeout(Some(TIMEOUT)).and_then(|()| agent.set_nodelay(true)))?;
@@ -132,15 +145,21 @@ pub(crate) struct Client {
     monitor_seq: Option<u64>,
     /// Records that came while a reply was awaited.
     waiting: VecDeque<(u64, Value)>,
+    /// Bytes that have come since the last request.
+    came: usize,
 }
 
 impl Client {
+    fn new(agent: Box<dyn Stream>) -> Self {
+        Self { agent, protocol: rpc::Client::new(), monitor_seq: None, waiting: VecDeque::new(), came: 0 }
+    }
+
     /// Connects, shakes hands and authenticates. The error is the command's whole sentence.
     pub(crate) fn connect(args: &RpcArgs) -> Result<Self, String> {
         let failed = |error: &dyn fmt::Display| format!("Error connecting to Serf agent: {error}");
         let token = args.token()?;
         let agent = dial(&args.address()).map_err(|error| failed(&error))?;
-        let mut client = Self { agent, protocol: rpc::Client::new(), monitor_seq: None, waiting: VecDeque::new() };
+        let mut client = Self::new(agent);
         client.ask(&Request::Handshake { version: rpc::VERSION }).map_err(|error| failed(&error))?;
         if let Some(key) = token {
             client.ask(&Request::Auth { key }).map_err(|error| failed(&error))?;
@@ -313,6 +332,7 @@ impl Client {
     }
 
     fn send(&mut self, request: &Request) -> Result<u64, RpcError> {
+        self.came = 0;
         let (seq, bytes) = self.protocol.request(request);
         self.agent.write_all(&bytes).map_err(|error| RpcError::Unsent(go::os_error(&error)))?;
         Ok(seq)
@@ -330,7 +350,13 @@ impl Client {
                 Incoming::Reply { seq, error, body } if seq == wanted => return Ok((error, body)),
                 // An agent that wants a token sends the header of a refusal twice.
                 Incoming::Reply { .. } => {}
-                Incoming::Record { seq, value } => self.waiting.push_back((seq, value)),
+                Incoming::Record { seq, value } => {
+                    // What has come so far is these records, but for what was read behind the last one.
+                    if self.waiting.len() >= RECORDS_WAITING_MAX || self.came > RECORDS_WAITING_BYTES_MAX + READ_BYTES {
+                        return Err(RpcError::Flooded);
+                    }
+                    self.waiting.push_back((seq, value));
+                }
             }
         }
     }
@@ -344,10 +370,72 @@ impl Client {
             }
             match self.agent.read(&mut buffer) {
                 Ok(0) => return Err(RpcError::Closed),
-                Ok(came) => self.protocol.receive(&buffer[..came]),
+                Ok(came) => {
+                    self.came = self.came.saturating_add(came);
+                    self.protocol.receive(&buffer[..came]);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(RpcError::Closed),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// An agent that says what it says, whatever it is told.
+    struct Told(Cursor<Vec<u8>>);
+
+    impl Read for Told {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for Told {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn header(seq: u8) -> Vec<u8> {
+        [&b"\x82\xa5Error\xa0\xa3Seq"[..], &[seq]].concat()
+    }
+
+    /// A monitor whose reply comes behind so many records of that many bytes.
+    fn monitor(records: usize, bytes: usize) -> (Result<(), RpcError>, Client) {
+        let text = [&b"\x81\xa3Log\xdb"[..], &u32::try_from(bytes).unwrap().to_be_bytes(), &vec![b'x'; bytes]].concat();
+        let record = [header(1), text].concat();
+        let said = [header(1), record.repeat(records), header(2)].concat();
+        let mut client = Client::new(Box::new(Told(Cursor::new(said))));
+        client.stream().unwrap();
+        (client.monitor(b"info".to_vec()), client)
+    }
+
+    #[test]
+    fn records_before_a_reply_are_kept_up_to_a_bound() {
+        let (monitored, mut client) = monitor(RECORDS_WAITING_MAX, 1);
+        assert_eq!(monitored, Ok(()));
+        let mut records = 0;
+        while let Some(Record::Event(_)) = client.next_record() {
+            records += 1;
+        }
+        assert_eq!(records, RECORDS_WAITING_MAX);
+        assert_eq!(monitor(RECORDS_WAITING_MAX + 1, 1).0, Err(RpcError::Flooded));
+    }
+
+    #[test]
+    fn records_before_a_reply_are_bounded_in_bytes_too() {
+        let bytes = 1 << 19;
+        assert_eq!(monitor(RECORDS_WAITING_BYTES_MAX / bytes, bytes).0, Ok(()));
+        assert_eq!(monitor(RECORDS_WAITING_BYTES_MAX / bytes + 2, bytes).0, Err(RpcError::Flooded));
     }
 }

@@ -193,7 +193,8 @@ impl Operation {
 /// Replaces the content of the file at `path`, durably and in one step. Creates it with `mode` where there is none;
 /// otherwise its mode and, where permitted, its owner stay.
 ///
-/// A symbolic link stays one: what it points to is replaced. A device or pipe is written to as it is.
+/// A symbolic link stays one: what it points to is replaced. A device or pipe is written to as it is, and refuses where
+/// that would have to wait.
 ///
 /// # Errors
 ///

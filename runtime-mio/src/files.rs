@@ -42,8 +42,8 @@ pub struct FileOptions {
 pub struct KeptFile<T: ?Sized> {
     /// Where.
     pub path: PathBuf,
-    /// Gives the content.
-    pub encode: fn(&T) -> Vec<u8>,
+    /// Gives the content, or the whole sentence why the file cannot hold it.
+    pub encode: fn(&T) -> Result<Vec<u8>, String>,
 }
 
 impl<T: ?Sized> Clone for KeptFile<T> {
@@ -93,10 +93,9 @@ impl Files {
     /// Has a record written; the answer is there when the waker has woken the loop.
     ///
     /// # Errors
-    /// Why it cannot be kept: there is no file for it, too many wait, or there is no thread.
+    /// Why it cannot be kept: there is no file for it or none that can hold it, too many wait, or there is no thread.
     pub(crate) fn keep(&mut self, id: PersistId, record: Persist) -> Result<(), PersistError> {
-        let job = Job::of(record, &self.options)
-            .ok_or_else(|| PersistError("the agent has no file to keep it in".to_owned()))?;
+        let job = Job::of(record, &self.options)?;
         let worker = match &mut self.worker {
             Some(worker) => worker,
             none => {
@@ -234,7 +233,7 @@ mod tests {
     }
 
     fn tags_file(path: &Path) -> FileOptions {
-        let encode = |tags: &Tags| tags.keys().flatten().copied().collect();
+        let encode = |tags: &Tags| Ok(tags.keys().flatten().copied().collect());
         FileOptions { tags: Some(KeptFile { path: path.into(), encode }), ..FileOptions::default() }
     }
 

@@ -54,6 +54,7 @@ pub use mdns::{MdnsOptions, reread_mdns};
 pub use options::{AgentOptions, Control, Controls, Exit, LiveOptions, Reload, Reloader, StartError};
 pub use outlet::Sink;
 pub use recorder::RecordOptions;
+pub use rpc_socket::connect_unix;
 pub use signals::{Signal, die_of_broken_pipe};
 pub use syslog::{SYSLOG_PATHS, Syslog, SyslogError};
 pub use telemetry::TelemetryOptions;

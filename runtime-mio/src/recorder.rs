@@ -18,6 +18,9 @@ const PARTS: u64 = 8;
 /// Time between two attempts to go on after something could not be written; as of a snapshot.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
+/// The last number of a segment that others may follow: more than will ever be written follow it.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// What is recorded where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordOptions {
@@ -75,7 +78,13 @@ impl Recorder {
         if !options.directory.is_dir() {
             DirBuilder::new().recursive(true).mode(0o700).create(&options.directory)?;
         }
-        let next = segments(&options.directory)?.last().map_or(0, |(number, _)| number + 1);
+        let next = match segments(&options.directory)?.pop() {
+            Some((number, path)) if number >= NUMBER_MAX => {
+                let why = format!("no number is left for a segment behind {}", path.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+            last => last.map_or(0, |(number, _)| number + 1),
+        };
         let mut recorder = Self { options, run, next, number: 0, segment: None, pause: None, buffer: Vec::new() };
         recorder.turn(node)?;
         Ok(recorder)
@@ -382,5 +391,23 @@ mod tests {
             drop(Recorder::begin(options.clone(), run, &node()).expect("a recording"));
         }
         assert_eq!(segments(directory.path()).expect("the directory").len(), 2);
+    }
+
+    #[test]
+    fn a_segment_with_the_last_number_is_named() {
+        for number in [NUMBER_MAX, u64::MAX] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join(format!("{number}.{EXTENSION}"));
+            std::fs::write(&path, "").expect("a file");
+            let options = RecordOptions { directory: directory.path().to_owned(), limit: 1 << 20 };
+            let refusal = Recorder::begin(options, 0, &node()).err().expect("is refused").to_string();
+            assert_eq!(refusal, format!("no number is left for a segment behind {}", path.display()));
+        }
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join(format!("{}.{EXTENSION}", NUMBER_MAX - 1)), "").expect("a file");
+        let mut node = node();
+        let mut recorder = begin(directory.path(), 1 << 20, &node);
+        assert!(matches!(tick(&mut recorder, &mut node, 1), Recorded::Still));
+        assert!(directory.path().join(format!("{NUMBER_MAX}.{EXTENSION}")).exists());
     }
 }

@@ -6,11 +6,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
-use rustix::net::sockopt::socket_peercred;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, Uid, geteuid};
 use villein_core::Time;
 
@@ -23,6 +26,8 @@ use crate::tokens;
 const OFF: &str = "off";
 /// What stands before the path of a socket file.
 const UNIX: &str = "unix:";
+/// Longest time that an agent may take to let somebody in who asks whether it is there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Only the agent's user may connect; that is asked of each connection too.
 const FILE_MODE: u32 = 0o600;
 
@@ -179,7 +184,7 @@ impl RpcListener {
 fn listen_at(path: &Path) -> Result<(UnixListener, SocketFile), String> {
     let call = |name: &'static str| move |error: io::Error| format!("{name}: {}", errno_text(&error));
     let socket = match UnixListener::bind(path) {
-        Err(error) if error.kind() == ErrorKind::AddrInUse && is_stale(path) => {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_stale(path, CONNECT_TIMEOUT) => {
             fs::remove_file(path).map_err(call("unlink"))?;
             UnixListener::bind(path)
         }
@@ -191,10 +196,23 @@ fn listen_at(path: &Path) -> Result<(UnixListener, SocketFile), String> {
     Ok((socket, file))
 }
 
-fn is_stale(path: &Path) -> bool {
+fn is_stale(path: &Path, timeout: Duration) -> bool {
     let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
     fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket())
-        && std::os::unix::net::UnixStream::connect(path).is_err_and(refused)
+        && connect_unix(path, timeout).is_err_and(refused)
+}
+
+/// Connects to the socket file at `path`; the timeout holds for what is written afterwards, too.
+///
+/// # Errors
+/// As of `connect(2)`; `WouldBlock` when whoever listens has not taken the connection in time.
+pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<std::os::unix::net::UnixStream> {
+    // As Go says of a path that is too long.
+    let addr = SocketAddrUnix::new(path).map_err(|_| Errno::INVAL)?;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(timeout))?;
+    connect(&socket, &addr)?;
+    Ok(socket.into())
 }
 
 impl Connection {
@@ -254,7 +272,6 @@ impl Source for Connection {
 mod tests {
     use super::*;
     use mio::{Events, Poll};
-    use std::time::Duration;
 
     fn open(path: &Path) -> Result<(Poll, RpcListener), String> {
         let poll = Poll::new().expect("a poll");
@@ -307,6 +324,26 @@ mod tests {
         fs::write(&path, "precious").expect("writes");
         assert_eq!(open(&path).err(), Some(in_use), "that is no socket");
         assert_eq!(fs::read(&path).expect("is there"), b"precious");
+    }
+
+    #[test]
+    fn connecting_to_one_that_takes_nobody_has_an_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rpc.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).expect("binds");
+        rustix::net::listen(&listener, 0).expect("fewer may wait");
+        let (mut waiting, timeout) = (Vec::new(), Duration::from_millis(20));
+        let error = (0..100).find_map(|_| match connect_unix(&path, timeout) {
+            Ok(client) => {
+                waiting.push(client);
+                None
+            }
+            Err(error) => Some(error),
+        });
+        assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::WouldBlock), "{} wait", waiting.len());
+        assert!(!is_stale(&path, timeout), "somebody listens");
+        let long = folder.path().join("x".repeat(200));
+        assert_eq!(connect_unix(&long, timeout).expect_err("too long").kind(), ErrorKind::InvalidInput);
     }
 
     #[test]

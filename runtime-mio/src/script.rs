@@ -14,7 +14,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Waker};
 use rustix::io::{Errno, ioctl_fionbio};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use signal_hook::consts::{
     SIGABRT, SIGALRM, SIGBUS, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSEGV, SIGTERM, SIGTRAP,
     SIGUSR1, SIGUSR2,
@@ -44,8 +44,10 @@ pub(crate) struct Script {
     process: Arc<Mutex<Option<Pid>>>,
     /// How long it may run; `None`: for ever.
     limit: Option<Duration>,
-    /// Whether it was killed for that.
+    /// Whether that is over.
     overran: bool,
+    /// Whether it was killed for that.
+    killed: bool,
 }
 
 /// A script that has ended.
@@ -112,6 +114,7 @@ impl Script {
             process,
             limit,
             overran: false,
+            killed: false,
         })
     }
 
@@ -140,8 +143,9 @@ impl Script {
             && let Some(process) = *self.process.lock().unwrap_or_else(PoisonError::into_inner)
         {
             self.overran = true;
-            // One that has gone meanwhile has ended by itself.
-            let _ = kill_process_group(process, Signal::KILL);
+            // It may have gone into another group; one that neither reaches may do what we must not.
+            let group = kill_process_group(process, Signal::KILL).is_ok();
+            self.killed = kill_process(process, Signal::KILL).is_ok() || group;
         }
         self.input.take_if(|input| !input.write());
         self.output.read(reads, buffer, |bytes| self.tail.push(bytes));
@@ -159,7 +163,7 @@ impl Script {
         self.output.read(SCRIPT_READS_PER_TURN, buffer, |bytes| self.tail.push(bytes));
         let problem = match result {
             Ok(status) if status.success() => None,
-            Ok(status) => Some(match self.limit.filter(|_| self.overran) {
+            Ok(status) => Some(match self.limit.filter(|_| self.killed) {
                 Some(limit) => format!("{}: it ran longer than {}", status_text(status), GoDuration(limit)),
                 None => status_text(status),
             }),

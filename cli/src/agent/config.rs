@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use villein_runtime_mio::{EventScript, HANDLER_CONCURRENCY_MAX, address};
 
-use super::config_file;
+use super::config_file::{self, Sources};
 use super::flags::AgentFlags;
 use super::settings::Settings;
 use crate::args::{self, FlagError, Parsed};
@@ -124,16 +124,25 @@ impl AgentConfig {
     /// Reads the words behind `serf agent` and the files that they name. Called at the start and, with the same words,
     /// at each reload.
     pub(crate) fn load(words: &[OsString]) -> Result<Self, ConfigError> {
-        let parsed: Parsed<AgentFlags> = args::parse(words).map_err(ConfigError::Flags)?;
-        Self::from_sources(parsed).map_err(ConfigError::Refused)
+        Self::of(words, Sources::Any)
     }
 
-    fn from_sources(parsed: Parsed<AgentFlags>) -> Result<Self, String> {
+    /// Reads them again, for an agent that is a member meanwhile and must not wait.
+    pub(crate) fn reload(words: &[OsString]) -> Result<Self, ConfigError> {
+        Self::of(words, Sources::Files)
+    }
+
+    fn of(words: &[OsString], sources: Sources) -> Result<Self, ConfigError> {
+        let parsed: Parsed<AgentFlags> = args::parse(words).map_err(ConfigError::Flags)?;
+        Self::merged(parsed, sources).map_err(ConfigError::Refused)
+    }
+
+    fn merged(parsed: Parsed<AgentFlags>, sources: Sources) -> Result<Self, String> {
         let paths = parsed.in_order(&["config_file", "config_dir"]);
         let flags = parsed.flags.into_settings()?;
         let mut merged = Settings::default();
         for path in paths {
-            for settings in config_file::read(Path::new(&path))? {
+            for settings in config_file::read(Path::new(&path), sources)? {
                 merge(&mut merged, settings);
             }
         }

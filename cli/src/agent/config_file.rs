@@ -1,24 +1,35 @@
 //! Configuration files: which are read, how their JSON becomes settings, and what is said about bad ones.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value};
 
 use super::settings::{KEYS, Key, Settings, Slot};
 use crate::go;
 
+/// What may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sources {
+    /// Anything: at the start, a pipe of the shell or the standard input is worth waiting for.
+    Any,
+    /// Files that do not keep an agent waiting that is a member.
+    Files,
+}
+
 /// Reads a file, or the `.json` files of a directory in byte order of their names.
 ///
 /// The error is the agent's whole sentence.
-pub(crate) fn read(path: &Path) -> Result<Vec<Settings>, String> {
-    let unreadable = |error: &std::io::Error| {
+pub(crate) fn read(path: &Path, sources: Sources) -> Result<Vec<Settings>, String> {
+    let unreadable = |error: &io::Error| {
         format!("Error reading '{path}': open {path}: {}", go::os_error(error), path = path.display())
     };
     let metadata = fs::metadata(path).map_err(|error| unreadable(&error))?;
     if !metadata.is_dir() {
-        return Ok(vec![read_file(path)?]);
+        return Ok(vec![read_file(path, sources)?]);
     }
     let mut files = Vec::new();
     for entry in fs::read_dir(path).map_err(|error| unreadable(&error))? {
@@ -29,14 +40,31 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Settings>, String> {
         }
     }
     files.sort_by(|a: &PathBuf, b| a.as_os_str().cmp(b.as_os_str()));
-    files.iter().map(|file| read_file(file)).collect()
+    files.iter().map(|file| read_file(file, sources)).collect()
 }
 
-fn read_file(path: &Path) -> Result<Settings, String> {
+fn read_file(path: &Path, sources: Sources) -> Result<Settings, String> {
     let shown = path.display();
-    let text =
-        fs::read(path).map_err(|error| format!("Error reading '{shown}': open {shown}: {}", go::os_error(&error)))?;
+    let text = match sources {
+        Sources::Any => fs::read(path),
+        Sources::Files => read_at_once(path),
+    };
+    let text = text.map_err(|error| format!("Error reading '{shown}': open {shown}: {}", go::os_error(&error)))?;
     decode(&text).map_err(|error| format!("Error decoding '{shown}': {error}"))
+}
+
+/// What a regular file holds.
+fn read_at_once(path: &Path) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let found = file.metadata()?;
+    if !found.is_file() && !found.is_dir() {
+        let why = "it is no regular file, and only the start of an agent waits for one";
+        return Err(io::Error::new(ErrorKind::InvalidInput, why));
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Turns the first JSON value of a text into settings; what follows it is not looked at.
@@ -354,16 +382,16 @@ mod tests {
         }
         fs::create_dir(directory.path().join("sub.json")).unwrap();
         let names: Vec<Vec<u8>> =
-            read(directory.path()).unwrap().into_iter().map(|settings| settings.node_name).collect();
+            read(directory.path(), Sources::Any).unwrap().into_iter().map(|settings| settings.node_name).collect();
         assert_eq!(names, [&b"hidden"[..], b"ten", b"nine"]);
     }
 
     #[test]
     fn what_cannot_be_read_is_named() {
         assert_eq!(
-            read(Path::new("/nosuch")),
+            read(Path::new("/nosuch"), Sources::Any),
             Err("Error reading '/nosuch': open /nosuch: no such file or directory".into())
         );
-        assert_eq!(read(Path::new("")), Err("Error reading '': open : no such file or directory".into()));
+        assert_eq!(read(Path::new(""), Sources::Any), Err("Error reading '': open : no such file or directory".into()));
     }
 }

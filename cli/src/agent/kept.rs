@@ -68,15 +68,26 @@ impl Kept {
 /// Tags that are configured although a file keeps them.
 pub(crate) const TAGS_TWICE: &str = "Tags config not allowed while using tag files";
 
-/// The content of a tags file.
-pub(crate) fn encode_tags(tags: &Tags) -> Vec<u8> {
-    let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    encode(&tags.iter().map(|(key, value)| (shown(key), shown(value))).collect::<BTreeMap<_, _>>())
+/// The content of a tags file. The error is the whole sentence: JSON is text, and what is none would come back as
+/// something else.
+pub(crate) fn encode_tags(tags: &Tags) -> Result<Vec<u8>, String> {
+    let mut texts = BTreeMap::new();
+    for (key, value) in tags {
+        match (str::from_utf8(key), str::from_utf8(value)) {
+            (Ok(key), Ok(value)) => texts.insert(key, value),
+            (Err(_), _) | (_, Err(_)) => {
+                let shown = String::from_utf8_lossy(key);
+                return Err(format!("tag '{shown}' cannot be kept in the tags file: it is not UTF-8"));
+            }
+        };
+    }
+    Ok(encode(&texts))
 }
 
-/// The content of a keyring file.
-pub(crate) fn encode_keys(keys: &[Key]) -> Vec<u8> {
-    encode(&keys.iter().map(Key::to_base64).collect::<Vec<_>>())
+/// The content of a keyring file. There is no error: it has the type that [`encode_tags`] has.
+#[expect(clippy::unnecessary_wraps, reason = "one type for all kept files")]
+pub(crate) fn encode_keys(keys: &[Key]) -> Result<Vec<u8>, String> {
+    Ok(encode(&keys.iter().map(Key::to_base64).collect::<Vec<_>>()))
 }
 
 #[expect(clippy::expect_used, reason = "text and lists of text are JSON")]
@@ -253,12 +264,21 @@ mod tests {
     }
 
     #[test]
+    fn tags_that_are_no_text_are_not_written_as_others() {
+        for (key, value) in [(&b"a\xfc"[..], &b"1"[..]), (b"a\xfc", b"\xfc"), (b"a", b"\xfc")] {
+            let refusal = encode_tags(&Tags::from([(key.to_vec(), value.to_vec())])).unwrap_err();
+            let shown = String::from_utf8_lossy(key);
+            assert_eq!(refusal, format!("tag '{shown}' cannot be kept in the tags file: it is not UTF-8"));
+        }
+    }
+
+    #[test]
     fn files_are_written_as_the_original_writes_them() {
         let tags = Tags::from([(b"role".to_vec(), b"<web>".to_vec()), (b"hello".to_vec(), b"world".to_vec())]);
         let wanted = "{\n  \"hello\": \"world\",\n  \"role\": \"\\u003cweb\\u003e\"\n}";
-        assert_eq!(String::from_utf8(encode_tags(&tags)).unwrap(), wanted);
-        assert_eq!(encode_tags(&Tags::new()), b"{}");
+        assert_eq!(String::from_utf8(encode_tags(&tags).unwrap()).unwrap(), wanted);
+        assert_eq!(encode_tags(&Tags::new()), Ok(b"{}".to_vec()));
         let keys = [TWO, ONE].map(|text| Key::from_base64(text).unwrap());
-        assert_eq!(String::from_utf8(encode_keys(&keys)).unwrap(), format!("[\n  \"{TWO}\",\n  \"{ONE}\"\n]"));
+        assert_eq!(String::from_utf8(encode_keys(&keys).unwrap()).unwrap(), format!("[\n  \"{TWO}\",\n  \"{ONE}\"\n]"));
     }
 }

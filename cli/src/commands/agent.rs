@@ -199,7 +199,7 @@ fn live(config: &AgentConfig) -> LiveOptions {
 /// Where a file keeps the tags, they stay: the original replaces them by the configured ones, of which there are none,
 /// and empties the file.
 fn reloader(words: Vec<OsString>, has_tags_file: bool) -> Reloader {
-    Box::new(move || match AgentConfig::load(&words) {
+    Box::new(move || match AgentConfig::reload(&words) {
         Ok(mut config) => {
             if has_tags_file && !config.tags.is_empty() {
                 config.warnings.push(format!("Failed to update tags: {TAGS_TWICE}"));

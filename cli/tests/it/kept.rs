@@ -1,11 +1,14 @@
 //! Files that keep tags, keys and members over a restart (cli.md 3.3, 3.8 and 3.9).
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
-use crate::process::{Agent, Net};
+use crate::process::{Agent, Net, Program};
 use crate::serf::transcript;
 
 const KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
@@ -138,4 +141,63 @@ fn a_killed_agent_finds_the_others_again_by_its_snapshot() {
     let one = Agent::start(net, 21, "t1", &[&words[..], &["-rejoin"]].concat());
     one.wait_for_members("t1 alive, t2 alive");
     one.process.output.wait_for("[INFO] serf: Ignoring previous leave in snapshot");
+}
+
+/// JSON is text: the original writes U+FFFD for each byte that is none, and does not start again with what that comes to.
+#[test]
+fn tags_that_are_no_text_are_refused_where_a_file_keeps_them() {
+    let net = Net(161);
+    let directory = tempfile::tempdir().expect("a directory");
+    let tags = write(directory.path(), "tags", r#"{"role": "web"}"#);
+    let one = Agent::start(net, 21, "t1", &["-tags-file", &tags]);
+    let set = |agent: &Agent| {
+        let mut command = Program::Ours.command(&["tags", "-rpc-addr", &agent.rpc_addr, "-set"]);
+        let run = command.arg(OsStr::from_bytes(&[b"x=", &[0xfc; 300][..]].concat())).output().expect("it starts");
+        (run.status.code(), String::from_utf8(run.stdout).expect("text"))
+    };
+    let refusal = "Error setting tags: tag 'x' cannot be kept in the tags file: it is not UTF-8\n";
+    assert_eq!(set(&one), (Some(1), refusal.to_owned()));
+    assert!(one.ask(&["members"]).ends_with("  role=web\n"));
+    assert_eq!(fs::read_to_string(&tags).expect("is there"), r#"{"role": "web"}"#);
+    let two = Agent::start(net, 22, "t2", &[]);
+    assert_eq!(set(&two).0, Some(0), "nothing has to be kept");
+}
+
+fn make_pipe(path: &str) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
+}
+
+#[test]
+fn a_tags_file_that_has_become_a_pipe_refuses_and_keeps_nobody_waiting() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let tags = write(directory.path(), "tags", "{}");
+    let snapshot = directory.path().join("snapshot");
+    let words = ["-tags-file", &tags, "-snapshot", snapshot.to_str().expect("text")];
+    let one = Agent::start(Net(162), 21, "t1", &words);
+    fs::remove_file(&tags).expect("ours");
+    make_pipe(&tags);
+    let run = Program::Ours.client(&one.rpc_addr, &["tags", "-set", "a=1"]);
+    let refusal = format!("Error setting tags: Failed to write tags file: open {tags}: no such device or address\n");
+    assert_eq!((run.code, run.stdout), (Some(1), refusal));
+    one.ask(&["leave"]);
+    assert_eq!(one.process.end().0, Some(0));
+    assert!(fs::read_to_string(snapshot).expect("is there").contains("leave\n"), "the thread of files went on");
+}
+
+#[test]
+fn a_config_file_may_be_a_pipe_at_the_start_and_not_at_a_hangup() {
+    let net = Net(163);
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("config.json");
+    let config = config.to_str().expect("text");
+    make_pipe(config);
+    let one = Agent::launch(Program::Ours, net, 21, "t1", &["-config-file", config]);
+    fs::write(config, r#"{"tags": {"a": "1"}}"#).expect("the agent reads");
+    one.process.output.wait_for("==> Log data will now stream in as it occurs:");
+    one.process.signal(Signal::HUP);
+    let why = format!(
+        "Error reading '{config}': open {config}: it is no regular file, and only the start of an agent waits for one"
+    );
+    one.process.output.wait_for(&why);
+    assert!(one.ask(&["members"]).ends_with("  a=1\n"), "it goes on as it was");
 }

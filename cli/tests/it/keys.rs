@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::process::Signal;
+use villein_core::keyring::Key;
 
 use crate::process::{Agent, Net, Program, original, three};
 use crate::serf::serf;
@@ -54,6 +55,27 @@ fn a_rotation_leaves_the_new_key_alone_and_says_how_it_goes_on() {
     assert!(one.ask(&["info"]).contains("\tkey_budget = 0.00 % ("));
     let again = shown(&one.ask(&[&rotate[..], &["-format", "json"]].concat()));
     assert_eq!(again.split_whitespace().collect::<String>(), r#"{"nodes":3,"removed":0}"#, "nothing is left to do");
+}
+
+/// A member shows about twenty of its keys. The new one is not among them, and what is behind them shows only later.
+#[test]
+fn a_rotation_removes_more_keys_than_fit_into_an_answer() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let path = folder.path().join("keyring");
+    let many: Vec<String> = (0..30).map(|byte| Key::new(&[byte; 32]).expect("32 bytes").to_base64()).collect();
+    fs::write(&path, serde_json::to_string(&many).expect("JSON")).expect("a file");
+    let one = Agent::start(Net(160), 11, "n1", &["-keyring-file", path.to_str().expect("text")]);
+    let status = one.ask(&["keys", "-status"]);
+    let shown = status.matches("  installed\n").count() + 1;
+    assert!(shown < 30, "{status}");
+    let words = format!("  truncated key list response, showing first {shown} of 30 keys\n");
+    assert!(status.ends_with(&words), "{status}");
+
+    let text = one.ask(&["keys", "-rotate", NEW, "-grace", "0s", "-patience", "5s"]);
+    assert_eq!(text.matches("==> Installing it").count(), 1, "{text}");
+    assert!(text.ends_with("==> Rotated: 1 members have this key alone; 30 other keys were removed\n"), "{text}");
+    let ring: Vec<String> = serde_json::from_str(&fs::read_to_string(path).expect("a file")).expect("JSON");
+    assert_eq!(ring, [NEW]);
 }
 
 #[test]

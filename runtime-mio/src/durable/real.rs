@@ -5,6 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::retry_on_intr;
+
 use crate::durable::{Attributes, Disk};
 
 /// The operating system's files.
@@ -36,7 +39,9 @@ impl Disk for RealDisk {
     }
 
     fn open(&mut self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().append(true).open(path)
+        // A pipe that nobody reads must refuse, not wait for a reader.
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?.into())
     }
 
     fn set_attributes(&mut self, file: &mut File, wanted: Attributes) -> io::Result<()> {

@@ -72,8 +72,8 @@ impl Agent {
     fn start(disk: &SimulatedDisk, slowness: usize) -> Self {
         let files = FileOptions {
             snapshot: Some(SNAPSHOT.into()),
-            keyring: Some(KeptFile { path: KEYRING.into(), encode: encode_keys }),
-            tags: Some(KeptFile { path: TAGS.into(), encode: encode_tags }),
+            keyring: Some(KeptFile { path: KEYRING.into(), encode: |keys| Ok(encode_keys(keys)) }),
+            tags: Some(KeptFile { path: TAGS.into(), encode: |tags| Ok(encode_tags(tags)) }),
         };
         let addr = GossipAddr::from_bytes(&[10, 0, 0, 0], 7946).expect("4 bytes");
         let mut config = Config::new(Name::from("n0"), addr, Profile::Lan);

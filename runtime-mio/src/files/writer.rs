@@ -27,20 +27,24 @@ impl Job {
         }
     }
 
-    /// What a record comes to; `None`: there is no file for it.
-    pub(super) fn of(record: Persist, files: &FileOptions) -> Option<Self> {
+    /// What a record comes to.
+    ///
+    /// # Errors
+    /// There is no file for it, or the file cannot hold it.
+    pub(super) fn of(record: Persist, files: &FileOptions) -> Result<Self, PersistError> {
+        let no_file = || PersistError("the agent has no file to keep it in".to_owned());
         match record {
-            Persist::Incarnation(_) => None,
-            Persist::Snapshot { .. } if files.snapshot.is_none() => None,
-            Persist::Snapshot { lines, replace: true } => Some(Self::Compact(lines)),
-            Persist::Snapshot { lines, replace: false } => Some(Self::Append(lines.into())),
+            Persist::Incarnation(_) => Err(no_file()),
+            Persist::Snapshot { .. } if files.snapshot.is_none() => Err(no_file()),
+            Persist::Snapshot { lines, replace: true } => Ok(Self::Compact(lines)),
+            Persist::Snapshot { lines, replace: false } => Ok(Self::Append(lines.into())),
             Persist::Keyring(keys) => {
-                let KeptFile { path, encode } = files.keyring.clone()?;
-                Some(Self::Replace("keyring", path, encode(&keys)))
+                let KeptFile { path, encode } = files.keyring.clone().ok_or_else(no_file)?;
+                Ok(Self::Replace("keyring", path, encode(&keys).map_err(PersistError)?))
             }
             Persist::Tags(tags) => {
-                let KeptFile { path, encode } = files.tags.clone()?;
-                Some(Self::Replace("tags", path, encode(&tags)))
+                let KeptFile { path, encode } = files.tags.clone().ok_or_else(no_file)?;
+                Ok(Self::Replace("tags", path, encode(&tags).map_err(PersistError)?))
             }
         }
     }

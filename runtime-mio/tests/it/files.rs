@@ -24,7 +24,7 @@ fn key_lines(keys: &[Key]) -> Vec<u8> {
 }
 
 fn tags_file(options: &mut AgentOptions, path: PathBuf) {
-    options.files.tags = Some(KeptFile { path, encode: tag_lines });
+    options.files.tags = Some(KeptFile { path, encode: |tags| Ok(tag_lines(tags)) });
 }
 
 fn set_tag(one: &Running, key: &str, value: &str) -> String {
@@ -80,7 +80,7 @@ fn keys_are_in_their_file_before_the_change_is_answered() {
     let path = directory.path().join("keys");
     let one = Running::start("t1", "127.45.3.4", |options| {
         options.config.keys = vec![Key::from_base64(KEY).expect("a key")];
-        options.files.keyring = Some(KeptFile { path: path.clone(), encode: key_lines });
+        options.files.keyring = Some(KeptFile { path: path.clone(), encode: |keys| Ok(key_lines(keys)) });
     });
     let mut client = one.client();
     for (command, key, lines) in [
@@ -103,7 +103,7 @@ fn keys_that_cannot_be_kept_are_a_failure_of_their_node() {
     let path = directory.path().join("no").join("keys");
     let one = Running::start("t1", "127.45.3.5", |options| {
         options.config.keys = vec![Key::from_base64(KEY).expect("a key")];
-        options.files.keyring = Some(KeptFile { path: path.clone(), encode: key_lines });
+        options.files.keyring = Some(KeptFile { path: path.clone(), encode: |keys| Ok(key_lines(keys)) });
     });
     let mut client = one.client();
     assert_eq!(client.call("install-key", Some(map([("Key", text(OTHER))]))), "1/1 nodes reported failure");

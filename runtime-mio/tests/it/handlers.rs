@@ -230,6 +230,25 @@ fn a_script_that_runs_too_long_is_killed_with_all_that_it_has_started() {
     assert!(!lived.exists());
 }
 
+/// Perl can change its process group, which no shell can without a terminal.
+#[test]
+fn a_script_that_has_left_its_process_group_is_killed_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("script");
+    std::fs::write(&script, "setpgrp(0, getpgrp(getppid())) or die; sleep 300;\n").expect("a file");
+    let line = format!("argv:perl {}", script.display());
+    let one = Running::start("t1", "127.45.2.39", |options| {
+        with(options, &[&format!("user:slow={line}"), "user:next=echo next"]);
+        options.live.handler_limit = Some(Duration::from_secs(1));
+    });
+    let mut client = one.client();
+    event(&mut client, "slow", "");
+    event(&mut client, "next", "");
+    one.output
+        .wait_for(&format!("[ERR] agent: Error invoking script '{line}': signal: killed: it ran longer than 1s\n"));
+    one.output.wait_for("[DEBUG] agent: Event 'user' script output: next\n");
+}
+
 #[test]
 fn a_program_with_arguments_needs_no_shell() {
     let one =

@@ -1,5 +1,6 @@
 //! `serf keys -rotate`: a new key instead of all others, in steps that can be repeated.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ use crate::ui;
 
 /// How long it is between two attempts to reach members that did not answer.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often keys are removed that showed only when others were gone. An answer has room for about twenty.
+const PASSES_MAX: usize = 100;
 
 /// A rotation under way: which key, and with what patience.
 pub(super) struct Rotation<'a> {
@@ -39,40 +42,55 @@ impl Rotation<'_> {
     pub(super) fn run(&mut self, key: &Key) -> Result<Rotated, String> {
         let text = key.to_base64().into_bytes();
         self.say(&format!("==> Rotating to {}; if this is interrupted, repeat the command", lossy(&text)));
-        let installed =
-            self.step("Installing it", KeyOperation::Install, &text, |status| status.without(&text, false))?;
+        let installed = self.step("Installing it", KeyOperation::Install, &text, |status, done| {
+            if done { status.without_though_installed(&text) } else { status.without(&text, false) }
+        })?;
         if !installed.without(&text, true).is_empty() {
             self.nobody_is_away()?;
         }
-        let primary = self.step("Using it", KeyOperation::Use, &text, |status| status.without(&text, true))?;
-        let old = primary.others(&text);
-        if old.is_empty() {
-            return Ok(Rotated { members: primary.asked(), removed: 0 });
-        }
-        if !self.grace.is_zero() {
+        let primary = self.step("Using it", KeyOperation::Use, &text, |status, _| status.without(&text, true))?;
+        if !self.grace.is_zero() && !primary.others(&text).is_empty() {
             self.say(&format!("==> Keeping the old for {:?}: what is on its way may need it", self.grace));
             pause(self.grace);
         }
-        let mut last = primary;
-        for one in &old {
-            last = self.step("Removing an old key", KeyOperation::Remove, one, |status| status.with(one))?;
-        }
-        Ok(Rotated { members: last.asked(), removed: old.len() })
+        self.remove_others(&text, primary)
     }
 
-    /// Repeats an operation until `missing` is empty.
+    /// Removes every key but `key`, until nobody shows another. Who has more keys than it shows shows others then.
+    fn remove_others(&mut self, key: &[u8], mut status: KeyStatus) -> Result<Rotated, String> {
+        const STEP: &str = "Removing an old key";
+        let mut removed = BTreeSet::new();
+        for _ in 0..PASSES_MAX {
+            let others = status.others(key);
+            if others.is_empty() {
+                break;
+            }
+            for one in others {
+                status = self.step(STEP, KeyOperation::Remove, &one, |status, _| status.with(&one))?;
+                removed.insert(one);
+            }
+        }
+        let cut = status.cut();
+        if !cut.is_empty() || !status.others(key).is_empty() {
+            return Err(format!("{STEP}: there are more keys than members show: {}", cut.join(", ")));
+        }
+        Ok(Rotated { members: status.asked(), removed: removed.len() })
+    }
+
+    /// Repeats an operation until `missing` is empty, which is told whether all members have said that they did it.
     fn step(
         &mut self,
         what: &str,
         operation: KeyOperation,
         key: &[u8],
-        missing: impl Fn(&KeyStatus) -> Vec<String>,
+        missing: impl Fn(&KeyStatus, bool) -> Vec<String>,
     ) -> Result<KeyStatus, String> {
         #[expect(clippy::disallowed_methods, reason = "patience of the person who waits; no rule depends on it")]
         let start = Instant::now();
+        let mut last = None;
         loop {
             let status = KeyStatus::ask(self.client)?;
-            let waits_for = missing(&status);
+            let waits_for = missing(&status, last == Some(true));
             if waits_for.is_empty() && status.error().is_none() {
                 return Ok(status);
             }
@@ -81,15 +99,17 @@ impl Rotation<'_> {
                 let named = if waits_for.is_empty() { String::new() } else { format!(": {}", waits_for.join(", ")) };
                 return Err(format!("{what}: not all members have done it{named}{why}"));
             }
+            // An operation need not fail where its effect does not show.
+            if last.is_some() {
+                pause(AGAIN);
+            }
             self.say(&format!("==> {what}: {} of {} members to go", waits_for.len(), status.asked()));
             // What a member refuses shows in the next status; what it says is worth telling.
             let (error, report) = self.client.keys(operation, key.to_vec()).map_err(|error| error.to_string())?;
             for (node, words) in &report.messages {
                 self.say(&format!("    {}: {}", lossy(node), lossy(words)));
             }
-            if !error.is_empty() {
-                pause(AGAIN);
-            }
+            last = Some(error.is_empty());
         }
     }
 

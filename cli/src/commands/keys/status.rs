@@ -9,6 +9,9 @@ use crate::output::{Output, lossy};
 use crate::rpc::{Client, RpcError};
 use crate::table;
 
+/// How a member begins that shows not all of its keys (serf/internal_query.go).
+const CUT: &[u8] = b"truncated key list response";
+
 /// What every member has said of its keys.
 pub(super) struct KeyStatus {
     members: BTreeMap<Vec<u8>, Answer>,
@@ -20,6 +23,8 @@ pub(super) struct KeyStatus {
 enum Answer {
     /// Its keys, primary first.
     Keys(Vec<Vec<u8>>),
+    /// The first of its keys, and that it has more: not all fit into an answer.
+    Cut(Vec<Vec<u8>>, Vec<u8>),
     /// Why it shows none.
     Words(Vec<u8>),
     Nothing,
@@ -41,9 +46,13 @@ impl KeyStatus {
         for (node, keys) in report.rings.take().unwrap_or_default() {
             members.insert(node, keys.map_or(Answer::Nothing, Answer::Keys));
         }
-        // One that has more keys than fit into its answer says so, and shows the first ones.
         for (node, words) in &report.messages {
-            members.entry(node.clone()).or_insert_with(|| Answer::Words(words.clone()));
+            let answer = members.entry(node.clone()).or_insert(Answer::Nothing);
+            *answer = match std::mem::replace(answer, Answer::Nothing) {
+                Answer::Keys(keys) if words.starts_with(CUT) => Answer::Cut(keys, words.clone()),
+                Answer::Nothing => Answer::Words(words.clone()),
+                other @ (Answer::Keys(_) | Answer::Cut(..) | Answer::Words(_)) => other,
+            };
         }
         report.messages.sort();
         Ok(Self { members, report, error: (!error.is_empty()).then(|| lossy(&error)) })
@@ -62,12 +71,25 @@ impl KeyStatus {
         })
     }
 
-    /// The members that have `key`.
+    /// Those of whom it is still not known that they have `key` when all have said that they installed it: who shows only
+    /// some of its keys cannot show that.
+    pub(super) fn without_though_installed(&self, key: &[u8]) -> Vec<String> {
+        let cut = self.cut();
+        self.without(key, false).into_iter().filter(|name| !cut.contains(name)).collect()
+    }
+
+    /// The members that have more keys than they show.
+    pub(super) fn cut(&self) -> Vec<String> {
+        let cut = self.members.iter().filter(|(_, answer)| matches!(answer, Answer::Cut(..)));
+        cut.map(|(node, _)| lossy(node)).collect()
+    }
+
+    /// The members that show `key`.
     pub(super) fn with(&self, key: &[u8]) -> Vec<String> {
         self.names(|keys| keys.iter().any(|other| other == key))
     }
 
-    /// Every key that somebody has but `key`.
+    /// Every key that somebody shows but `key`.
     pub(super) fn others(&self, key: &[u8]) -> BTreeSet<Vec<u8>> {
         self.members.values().flat_map(Answer::keys).filter(|other| *other != key).cloned().collect()
     }
@@ -86,7 +108,7 @@ impl Answer {
     /// The keys that it is known to have.
     fn keys(&self) -> &[Vec<u8>] {
         match self {
-            Self::Keys(keys) => keys,
+            Self::Keys(keys) | Self::Cut(keys, _) => keys,
             Self::Words(_) | Self::Nothing => &[],
         }
     }
@@ -100,11 +122,14 @@ impl Output for KeyStatus {
             match answer {
                 Answer::Nothing => row(b"-", b"no answer"),
                 Answer::Words(words) => row(b"-", words),
-                Answer::Keys(keys) => {
+                Answer::Keys(keys) | Answer::Cut(keys, _) => {
                     for (index, key) in keys.iter().enumerate() {
                         row(key, if index == 0 { b"primary" } else { b"installed" });
                     }
                 }
+            }
+            if let Answer::Cut(_, words) = answer {
+                rows.push(vec![node.clone(), b"-".to_vec(), words.clone()]);
             }
         }
         table::columns(&rows)
@@ -112,7 +137,7 @@ impl Output for KeyStatus {
 
     fn json(&self) -> Value {
         let shown = |answer: &Answer| match answer {
-            Answer::Keys(keys) => json!({
+            Answer::Keys(keys) | Answer::Cut(keys, _) => json!({
                 "primary": keys.first().map(|key| lossy(key)),
                 "keys": keys.iter().map(|key| lossy(key)).collect::<Vec<_>>(),
             }),
