@@ -295,7 +295,7 @@ impl Config {
         }
     }
 
-    /// The encoding that is spoken: the native one while there are other live members and each shows that it understands
+    /// The encoding that the members of the moment call for: the native one while there are other live members and each shows that it understands
     /// it, unless one is pinned.
     pub(crate) fn spoken(&self, table: &Table) -> Encoding {
         match self.wire {

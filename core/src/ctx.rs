@@ -123,7 +123,7 @@ impl Ctx<'_> {
 
     /// The encoding that is spoken.
     pub(crate) fn spoken(&self) -> Encoding {
-        self.config.spoken(self.table)
+        self.queues.spoken(self.config.spoken(self.table), self.now)
     }
 
     /// The encoding for those of whom nothing sure is known: who is asked to let us join, who is gone, and whoever must
@@ -160,7 +160,7 @@ impl Ctx<'_> {
             return;
         }
         let most = self.broadcast_room(spoken);
-        let lost = self.queues.recode(spoken, most);
+        let lost = self.queues.recode(spoken, self.now, most);
         if lost > 0 {
             self.dropped("length of a gossiped message", most, lost);
         }

@@ -61,6 +61,8 @@ pub const STREAMS_OUT_MAX: usize = 64;
 pub const RELAYS_MAX: usize = 4_096;
 /// Broadcasts about members that wait in the queue.
 pub const BROADCASTS_MAX: usize = 65_536;
+/// From one time that all broadcasts that wait are brought into the native encoding to the next.
+pub const NATIVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Serf's intents that wait in the queue (protocol.md 2.10).
 pub const INTENTS_QUEUED_MAX: usize = 4_096;
 /// Depth at which a queue is warned about (protocol.md 2.10).

@@ -564,7 +564,7 @@ impl Node {
             encrypted: !self.keyring.is_empty(),
             sealed: self.keyring.sealed(),
             sealed_by_all: self.keyring.sealed_by(self.table.known() as u64),
-            encoding: self.config.spoken(&self.table),
+            encoding: self.queues.spoken(self.config.spoken(&self.table), self.now),
             strangers: self.table.strangers(),
             coordinate_resets: self.config.serf.coordinates.then(|| self.coordinates.resets()),
             rejected: self.rejected.total,

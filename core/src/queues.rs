@@ -64,6 +64,8 @@ pub(crate) struct Queues {
     pub(crate) persists: u64,
     /// The encoding of what waits.
     pub(crate) encoding: Encoding,
+    /// Until then what waits is not brought into the native encoding again.
+    native_again: Time,
     /// Phase of the gossip rounds, drawn at the start.
     pub(crate) gossip_phase: Time,
     pub(crate) drops: Drops,
@@ -157,6 +159,7 @@ impl Queues {
             numbered: 0,
             persists: 0,
             encoding: Encoding::default(),
+            native_again: Time::ZERO,
             gossip_phase,
             drops: Drops::default(),
             scratch: Scratch::default(),
@@ -197,8 +200,19 @@ impl Queues {
         }
     }
 
+    /// The encoding that is spoken where the members of the moment call for `wanted`. Memberlist's is taken up at once,
+    /// the native one [`limits::NATIVE_AGAIN_AFTER`] after the last time: a stranger that comes and goes with every word
+    /// would have everything encoded anew each time.
+    pub(crate) fn spoken(&self, wanted: Encoding, now: Time) -> Encoding {
+        let changes = wanted == Encoding::Native && self.encoding != wanted;
+        if changes && now < self.native_again { self.encoding } else { wanted }
+    }
+
     /// Encodes everything that waits anew; how many messages that cost.
-    pub(crate) fn recode(&mut self, encoding: Encoding, most: usize) -> u64 {
+    pub(crate) fn recode(&mut self, encoding: Encoding, now: Time, most: usize) -> u64 {
+        if encoding == Encoding::Native {
+            self.native_again = now + limits::NATIVE_AGAIN_AFTER;
+        }
         let before = core::mem::replace(&mut self.encoding, encoding);
         let mut encode = |bytes: &[u8]| transcode(bytes, before, encoding).filter(|bytes| bytes.len() <= most);
         let Self { swim, intents, queries, events, .. } = self;

@@ -114,6 +114,12 @@ fn native_is_spoken_while_every_live_member_shows_the_sign_and_no_longer() {
     lone.hear(1, &[Message::Alive(stranger(2, 2))]);
     assert_eq!(lone.node.strangers(), [name(2)]);
     lone.hear(1, &[Message::Alive(alive(2, 3))]);
+    assert_eq!(
+        (lone.node.stats().encoding, lone.node.stats().strangers),
+        (Encoding::Memberlist, 0),
+        "not so soon again"
+    );
+    lone.wait(limits::NATIVE_AGAIN_AFTER);
     assert_eq!(lone.node.stats().encoding, Encoding::Native);
     // Alone again, whoever comes next is not known.
     lone.hear(1, &[Message::Dead(accused(1, 1, 1)), Message::Dead(accused(2, 3, 2))]);
@@ -137,6 +143,21 @@ fn an_agent_that_is_replaced_in_place_is_believed_to_be_a_stranger_before_its_wo
     hear_memberlist(&mut lone, 1, &[Message::Alive(stranger(1, 2)), Message::Alive(stranger(1, 6))]);
     lone.hear(2, &[Message::Alive(alive(1, 5))]);
     assert_eq!(lone.node.strangers(), [name(1)]);
+}
+
+#[test]
+fn a_stranger_that_comes_and_goes_with_every_word_does_not_have_the_queues_encoded_each_time() {
+    let mut lone = auto(|config| config.swim.probe_interval = 600 * SECOND);
+    lone.hear(1, &[Message::Alive(alive(1, 1))]);
+    let flip = |round| [Message::Alive(stranger(3, round)), Message::Dead(accused(3, round, 1))];
+    let flips: Vec<Message> = (1..=20).flat_map(flip).collect();
+    lone.hear(1, &flips);
+    let changes = |lone: &Lone| lone.logs().into_iter().filter(|log| matches!(log, Log::Spoken(..))).count();
+    assert!(lone.node.strangers().is_empty());
+    assert_eq!(changes(&lone), 2, "native at first, then memberlist's");
+    lone.wait(limits::NATIVE_AGAIN_AFTER);
+    lone.hear(1, &[ping(7)]);
+    assert_eq!((lone.node.stats().encoding, changes(&lone)), (Encoding::Native, 3));
 }
 
 #[test]
@@ -224,6 +245,8 @@ fn what_waits_is_encoded_anew_at_a_switch_and_keeps_its_count() {
     lone.hear(1, &[Message::Alive(stranger(2, 1))]);
     assert!(event(&spread(&mut lone, Encoding::Memberlist)));
     lone.hear(1, &[Message::Dead(accused(2, 1, 2))]);
+    lone.wait(limits::NATIVE_AGAIN_AFTER);
+    sent(&mut lone);
     assert!(event(&spread(&mut lone, Encoding::Native)));
     assert!(event(&spread(&mut lone, Encoding::Native)));
     assert!(!event(&spread(&mut lone, Encoding::Native)));
