@@ -1,6 +1,12 @@
 //! What is made of answers.
 
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use villein_core::command::JoinError;
+
+use super::discovery::is_of;
 use super::*;
+use crate::limits::{MDNS_HOSTS_MAX, MDNS_JOIN_TARGETS_MAX, MDNS_JOINS_WAITING_MAX, MDNS_WAITING_MAX};
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
