@@ -2,7 +2,8 @@
 //!
 //! A replacement is written beside the file, synced, renamed over it, and the directory is synced: at every moment the
 //! name stands for all of the old content or all of the new. What is appended is synced before it counts; when that
-//! fails the file is cut back to what did count.
+//! fails the file is cut back to what did count. A file whose directory takes no other beside it, or that cannot be renamed
+//! over, is written where it is: then the loss of power, or a full disk, can leave half of it.
 
 mod real;
 
@@ -10,6 +11,8 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
 
 use crate::address::errno_text;
 
@@ -96,6 +99,9 @@ pub trait Disk {
     ///
     /// As of `unlink(2)`.
     fn remove(&mut self, path: &Path) -> io::Result<()>;
+
+    /// Whether the directory takes no new names, of which its mode, its mount or a flag of it keep us.
+    fn is_closed(&mut self, directory: &Path) -> bool;
 
     /// Waits until the directory's names are on the disk.
     ///
@@ -194,12 +200,13 @@ impl Operation {
 /// otherwise its mode and, where permitted, its owner stay.
 ///
 /// A symbolic link stays one: what it points to is replaced. A device or pipe is written to as it is, and refuses where
-/// that would have to wait.
+/// that would have to wait. So is a file that may be written in a directory that may not, or that is a mount of its own,
+/// but it is emptied first; that is not in one step.
 ///
 /// # Errors
 ///
-/// Before the rename the old content stands and the file beside it is removed again; only a failed
-/// [`Operation::SyncDirectory`] leaves the new content, with its durability in doubt.
+/// Before the rename the old content stands and the file beside it is removed again, but not where it is written as it is;
+/// otherwise only a failed [`Operation::SyncDirectory`] leaves the new content, with its durability in doubt.
 pub fn replace<D: Disk>(disk: &mut D, path: &Path, content: &[u8], mode: u32) -> Result<(), DurableError> {
     let path = &follow(disk, path)?;
     let old = Operation::Stat.on(path, disk.attributes(path))?;
@@ -215,9 +222,40 @@ pub fn replace<D: Disk>(disk: &mut D, path: &Path, content: &[u8], mode: u32) ->
             // The first error is the one to tell; what cannot be removed now is removed by the next attempt.
             let _ = disk.remove(beside);
         }
+        if old.is_some()
+            && takes_no_other(disk, path, &error)
+            && let Ok(mut file) = disk.open(path)
+        {
+            return overwrite(disk, &mut file, path, content);
+        }
         return Err(error);
     }
     sync_parent(disk, path)
+}
+
+/// Whether a replacement has failed for what will keep all others from it too: the file can only be written where it is.
+fn takes_no_other<D: Disk>(disk: &mut D, path: &Path, error: &DurableError) -> bool {
+    let errno = Errno::from_io_error(&error.source);
+    match error.operation {
+        // It is a mount, or another's in a directory where only owners rename.
+        Operation::Rename if matches!(errno, Some(Errno::BUSY | Errno::PERM)) => true,
+        Operation::Open | Operation::Remove | Operation::Rename => {
+            matches!(errno, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) && disk.is_closed(parent(path))
+        }
+        Operation::ReadLink
+        | Operation::Stat
+        | Operation::Chmod
+        | Operation::Write
+        | Operation::Truncate
+        | Operation::Sync
+        | Operation::SyncDirectory => false,
+    }
+}
+
+fn overwrite<D: Disk>(disk: &mut D, file: &mut D::File, path: &Path, content: &[u8]) -> Result<(), DurableError> {
+    Operation::Truncate.on(path, disk.truncate(file, 0))?;
+    Operation::Write.on(path, write_all(disk, file, content))?;
+    Operation::Sync.on(path, disk.sync(file))
 }
 
 /// A file that records are appended to.
@@ -312,7 +350,7 @@ fn follow<D: Disk>(disk: &mut D, path: &Path) -> Result<PathBuf, DurableError> {
             None => return Ok(place),
         }
     }
-    let endless = io::Error::from_raw_os_error(rustix::io::Errno::LOOP.raw_os_error());
+    let endless = io::Error::from(Errno::LOOP);
     Operation::ReadLink.on(path, Err(endless))
 }
 

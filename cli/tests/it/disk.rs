@@ -6,6 +6,7 @@ use crate::namespaces::SmallDisk;
 use crate::process::{Agent, Net, Program};
 
 const KEY: &str = "HvY8ubRZMgafUOWvrOadwOckVa1wN3QWAo46FVKbVN8=";
+const KEY_THREE: &str = "5K9OtfP7efFrNKe5WCQvXvnaXJ5cWP0SvXiwe0kkjM4=";
 const OTHER_KEY: &str = "Dw4NDAsKCQgHBgUEAwIBAA==";
 
 const UP: &str = "==> Log data will now stream in as it occurs:";
@@ -95,4 +96,36 @@ fn a_full_disk_and_one_that_cannot_be_written_are_lived_through() {
 fn field(agent: &Agent, name: &str) -> u64 {
     let json: serde_json::Value = serde_json::from_str(&agent.ask(&["info", "-format=json"])).expect("JSON");
     json["serf"][name].as_str().expect("text").parse().expect("a number")
+}
+
+/// Containers have such files: the original writes them where they are, and whoever comes from it expects that.
+#[test]
+fn a_file_that_cannot_be_replaced_is_written_where_it_is() {
+    let net = Net(164);
+    let Some(disk) = SmallDisk::new(64) else { return };
+    // A mount cannot be renamed over.
+    disk.run(r#"echo '{"role": "a tag that is longer than what comes after it"}' >tags && mount --bind tags tags"#);
+    // In a directory that is read-only nothing can be created.
+    disk.run(&format!(
+        "mkdir closed && echo '[\"{KEY}\"]' >open && mount -t tmpfs none closed && touch closed/keyring"
+    ));
+    disk.run("mount --bind open closed/keyring && mount -o remount,ro closed");
+    let path = |name: &str| disk.path(name).to_str().expect("text").to_owned();
+    let (tags, keyring) = (path("tags"), path("closed/keyring"));
+    let words = ["-profile=local", "-tags-file", &tags, "-keyring-file", &keyring];
+    let one = Agent::spawn(net, 21, "t1", &words, |line| disk.spawn(Program::Ours.command(line)));
+    one.process.output.wait_for(UP);
+    one.ask(&["tags", "-set", "a=1", "-delete", "role"]);
+    assert_eq!(disk.read("tags"), "{\n  \"a\": \"1\"\n}");
+    one.ask(&["keys", "-install", OTHER_KEY]);
+    let wanted = format!("[\n  \"{KEY}\",\n  \"{OTHER_KEY}\"\n]");
+    assert_eq!((disk.read("closed/keyring"), disk.read("open")), (wanted.clone(), wanted));
+
+    // What cannot be written either is refused as before.
+    disk.run("mount -o remount,ro,bind closed/keyring");
+    let text = refused(&one, &["keys", "-install", KEY_THREE]);
+    assert!(
+        text.contains(&format!("Failed to write keyring file: open {keyring}.new: read-only file system")),
+        "{text}"
+    );
 }

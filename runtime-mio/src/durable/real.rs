@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::retry_on_intr;
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::durable::{Attributes, Disk};
 
@@ -77,6 +77,11 @@ impl Disk for RealDisk {
 
     fn remove(&mut self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn is_closed(&mut self, directory: &Path) -> bool {
+        let asked = accessat(CWD, directory, Access::WRITE_OK, AtFlags::EACCESS);
+        matches!(asked, Err(Errno::ACCESS | Errno::PERM | Errno::ROFS))
     }
 
     fn sync_directory(&mut self, path: &Path) -> io::Result<()> {

@@ -280,6 +280,11 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
+    /// Its one directory takes what the disk takes.
+    fn is_closed(&mut self, _: &Path) -> bool {
+        false
+    }
+
     fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
         state.operate()?;

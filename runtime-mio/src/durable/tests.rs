@@ -199,6 +199,36 @@ fn a_replacement_that_fails_says_where_and_leaves_the_old_content() {
 }
 
 #[test]
+fn a_file_that_cannot_be_renamed_over_is_written_where_it_is() {
+    let failures = |errno: Errno| {
+        let mut operations = vec![];
+        for at in 0.. {
+            let mut disk = SimulatedDisk::new(1, Trouble::None);
+            replace(&mut disk, Path::new(TAGS), b"the old and longer content", PRIVATE).expect("no trouble");
+            disk.expect(Trouble::Between(at, at + 1, errno.raw_os_error()));
+            let result = replace(&mut disk, Path::new(TAGS), b"the new content", PRIVATE);
+            if disk.operations() <= at {
+                break;
+            }
+            match result {
+                Ok(()) => {
+                    assert_eq!((disk.read(TAGS), disk.names().len()), (Some(b"the new content".to_vec()), 1));
+                    assert_eq!(disk.after_power_cut(Loss::All).read(TAGS), Some(b"the new content".to_vec()));
+                }
+                Err(error) => operations.push(error.operation),
+            }
+        }
+        operations
+    };
+    let ordinary = failures(Errno::IO);
+    assert!(ordinary.contains(&Operation::Rename), "{ordinary:?}");
+    // A directory that takes other files may take this one next time.
+    assert_eq!((failures(Errno::ACCESS), failures(Errno::ROFS)), (ordinary.clone(), ordinary.clone()));
+    let rest: Vec<Operation> = ordinary.into_iter().filter(|operation| *operation != Operation::Rename).collect();
+    assert_eq!((failures(Errno::BUSY), failures(Errno::PERM)), (rest.clone(), rest));
+}
+
+#[test]
 fn a_disk_that_keeps_failing_never_mixes_old_and_new() {
     for errno in ERRORS {
         for step in 1..40 {
