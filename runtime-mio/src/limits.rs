@@ -55,6 +55,13 @@ pub(crate) const CLIENT_CLOSE_MAX: Duration = Duration::from_secs(10);
 pub(crate) const CLIENT_GOODBYE_MAX: Duration = Duration::from_millis(500);
 /// Requests of one client in one turn.
 pub(crate) const CLIENT_ACTIONS_PER_TURN: usize = 32;
+/// Bytes to which the patterns of one request may compile together. `\pL{100}` takes most of it, an ordinary pattern one
+/// thousandth.
+pub(crate) const REQUEST_PROGRAM_BYTES_MAX: usize = 2 << 20;
+/// What a byte of a pattern counts among those: a long class takes time to read and compiles to almost nothing.
+pub(crate) const PATTERN_BYTE_COST: usize = 16;
+/// Bytes of patterns compiled in one turn, after which requests with patterns wait for the next: at most one more request's.
+pub(crate) const PROGRAM_BYTES_PER_TURN: usize = 1 << 20;
 
 // Event handlers.
 

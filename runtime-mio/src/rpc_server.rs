@@ -10,10 +10,11 @@ use villein_core::Time;
 use villein_core::event::QueryKey;
 use villein_core::limits;
 use villein_core::log::Level;
-use villein_core::rpc::{QueryRecord, Session, StreamEvent};
+use villein_core::rpc::{QueryRecord, Request, Session, StreamEvent};
 
 use crate::limits::{
     CLIENT_CLOSE_MAX, CLIENT_GREETING_BYTES_MAX, CLIENT_GREETING_MAX, CLIENT_READ_BYTES, CLIENT_STALL_MAX,
+    PROGRAM_BYTES_PER_TURN,
 };
 use crate::log_ring::Journal;
 use crate::rpc_socket::{Arrival, Connection, Peer, RpcListener};
@@ -30,6 +31,10 @@ pub(crate) struct RpcServer {
     accepted: u64,
     /// The client that was last said to miss events.
     told: u64,
+    /// Bytes of patterns that were compiled for clients in this turn.
+    programs: usize,
+    /// The client that is served first, where it is there: the one before has had what a turn has of patterns.
+    next_served: u64,
     /// Clients that are gone, and how many events they have missed of which nothing was said.
     gone: VecDeque<(Peer, u64)>,
 }
@@ -55,6 +60,8 @@ pub(crate) struct Client {
     stalled: Option<(Time, u64)>,
     /// Whether requests wait that this turn had no room for.
     pub(crate) busy: bool,
+    /// A request that waits for the next turn: this one has compiled patterns enough.
+    pub(crate) postponed: Option<Request>,
     /// Set when nothing more is read; the client goes once it has what it is owed, or at that time.
     close_by: Option<Time>,
     /// Number of the next log line for its monitor.
@@ -91,6 +98,8 @@ impl RpcServer {
             clients_max: bounds::clients_max(getrlimit(Resource::Nofile).current),
             accepted: 0,
             told: 0,
+            programs: 0,
+            next_served: 0,
             gone: VecDeque::new(),
         }
     }
@@ -167,9 +176,31 @@ impl RpcServer {
         }
     }
 
-    /// Every client, the longest connected first.
+    /// Every client, the longest connected first; but those behind the one for which patterns were compiled last come
+    /// before it and the others.
     pub(crate) fn ids(&self) -> Vec<u64> {
-        self.clients.keys().copied().collect()
+        let mut ids: Vec<u64> = self.clients.keys().copied().collect();
+        let next = ids.partition_point(|&id| id < self.next_served);
+        ids.rotate_left(next);
+        ids
+    }
+
+    /// A turn begins in which nothing was compiled yet.
+    pub(crate) const fn begin_turn(&mut self) {
+        self.programs = 0;
+    }
+
+    /// Notes that patterns of a client's request were compiled to so many bytes: others come before its next one.
+    pub(crate) fn note_programs(&mut self, id: u64, bytes: usize) {
+        self.programs = self.programs.saturating_add(bytes);
+        if self.has_compiled() {
+            self.next_served = id + 1;
+        }
+    }
+
+    /// Whether this turn has compiled what it may: requests with patterns wait for the next.
+    pub(crate) const fn has_compiled(&self) -> bool {
+        self.programs >= PROGRAM_BYTES_PER_TURN
     }
 
     pub(crate) fn client(&mut self, id: u64) -> Option<&mut Client> {
@@ -282,6 +313,7 @@ impl Client {
             written: 0,
             stalled: None,
             busy: false,
+            postponed: None,
             close_by: None,
             monitor: None,
             drops_lines: false,
@@ -398,7 +430,7 @@ mod tests {
     use mio::{Events, Poll};
     use std::time::Duration;
     use villein_core::lamport::LamportTime;
-    use villein_core::rpc::{self, Request, SessionAction};
+    use villein_core::rpc::{self, SessionAction};
     use villein_core::types::QueryId;
 
     pub(super) struct Server {
@@ -453,6 +485,20 @@ mod tests {
         let mut third = server.connect();
         assert_eq!((server.rpc.ids().len(), server.lines("Refused client")), (2, 1));
         assert_eq!(third.read(&mut [0; 1]).ok(), Some(0), "it is closed");
+    }
+
+    #[test]
+    fn after_patterns_of_a_turn_those_behind_their_client_come_first_in_the_next() {
+        let mut server = Server::new("127.0.84.10");
+        let _peers = [(); 4].map(|()| server.connect());
+        server.rpc.note_programs(0, PROGRAM_BYTES_PER_TURN - 1);
+        assert_eq!((server.rpc.has_compiled(), server.rpc.ids()), (false, vec![0, 1, 2, 3]));
+        server.rpc.note_programs(1, 1);
+        assert!(server.rpc.has_compiled());
+        server.rpc.begin_turn();
+        assert_eq!((server.rpc.has_compiled(), server.rpc.ids()), (false, vec![2, 3, 0, 1]));
+        server.rpc.note_programs(3, PROGRAM_BYTES_PER_TURN);
+        assert_eq!(server.rpc.ids(), [0, 1, 2, 3]);
     }
 
     #[test]
