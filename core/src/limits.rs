@@ -97,6 +97,8 @@ pub const MISFITS_MAX: usize = 256;
 pub const QUERIES_OPEN_MAX: usize = 1_024;
 /// Queries of our own that wait for answers.
 pub const QUERIES_RUNNING_MAX: usize = 1_024;
+/// Of these, how many are kept for the cluster's own: about keys, and the vote about our name.
+pub const QUERIES_RESERVED: usize = 64;
 /// Filters of one query.
 pub const FILTERS_MAX: usize = 256;
 /// Bytes to which the patterns of one query's filters may compile together: a few milliseconds of work. `.{1000}` and

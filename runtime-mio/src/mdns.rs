@@ -272,6 +272,7 @@ impl Agent {
             | Reply::QueryDone
             | Reply::Responded
             | Reply::TagsSet
+            | Reply::QueryEnded
             | Reply::Keys(_) => discovery.joined(hosts, |_| true),
         }
     }

@@ -9,6 +9,7 @@ use villein_core::Time;
 use villein_core::command::{Command, KeyRequest, Question};
 use villein_core::event::MemberInfo;
 use villein_core::go_quote::GoQuoted;
+use villein_core::io::RequestId;
 use villein_core::keyring::decode_base64;
 use villein_core::limits;
 use villein_core::log::Level;
@@ -84,6 +85,26 @@ impl Agent {
         self.rpc.tell_missed(&mut self.journal);
         self.rpc.pump_log(&mut self.journal);
         self.rpc.flush(now, &mut self.journal);
+        self.end_queries();
+    }
+
+    /// Ends the queries of clients that are gone: they may have a year to go, and take the place of others.
+    fn end_queries(&mut self) {
+        let mut left = self.rpc.take_left();
+        left.sort_unstable();
+        let is_of_them = |asker: &Asker| {
+            matches!(asker, Asker::Client(ticket)
+                if matches!(ticket.request, Request::Query(_)) && left.binary_search(&ticket.client).is_ok())
+        };
+        if left.is_empty() {
+            return;
+        }
+        let queries: Vec<RequestId> =
+            self.requests.iter().filter(|(_, asker)| is_of_them(asker)).map(|(&id, _)| id).collect();
+        for id in queries {
+            self.requests.remove(&id);
+            self.order(Command::EndQuery(id));
+        }
     }
 
     /// Reads once from a client and does what it asks for, as long as it takes the answers.

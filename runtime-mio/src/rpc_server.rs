@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::mem;
 use std::net::SocketAddr;
 
 use mio::{Interest, Registry};
@@ -37,6 +38,8 @@ pub(crate) struct RpcServer {
     next_served: u64,
     /// Clients that are gone, and how many events they have missed of which nothing was said.
     gone: VecDeque<(Peer, u64)>,
+    /// Clients that are gone and whose queries have not been ended yet.
+    left: Vec<u64>,
 }
 
 /// A connected client.
@@ -101,6 +104,7 @@ impl RpcServer {
             programs: 0,
             next_served: 0,
             gone: VecDeque::new(),
+            left: Vec::new(),
         }
     }
 
@@ -173,7 +177,13 @@ impl RpcServer {
     pub(crate) fn forget(&mut self, id: u64) {
         if let Some(client) = self.clients.remove(&id) {
             bounds::remember_gone(&mut self.gone, &client);
+            self.left.push(id);
         }
+    }
+
+    /// Those that have gone since the last call.
+    pub(crate) fn take_left(&mut self) -> Vec<u64> {
+        mem::take(&mut self.left)
     }
 
     /// Every client, the longest connected first; but those behind the one for which patterns were compiled last come
@@ -262,10 +272,11 @@ impl RpcServer {
 
     /// Writes what the sockets take, and lets go of clients that are done.
     pub(crate) fn flush(&mut self, now: Time, journal: &mut Journal) {
-        let Self { clients, gone, .. } = self;
-        clients.retain(|_, client| {
+        let Self { clients, gone, left, .. } = self;
+        clients.retain(|&id, client| {
             if client.flush().is_err() || (client.close_by.is_some() && !client.is_owed()) {
                 bounds::remember_gone(gone, client);
+                left.push(id);
                 return false;
             }
             client.note_stall(now);
@@ -276,6 +287,7 @@ impl RpcServer {
             }
             if !stays {
                 bounds::remember_gone(gone, client);
+                left.push(id);
             }
             stays
         });
