@@ -140,14 +140,14 @@ impl RpcServer {
     /// Takes the clients that wait.
     pub(crate) fn accept(&mut self, now: Time, registry: &Registry, journal: &mut Journal) -> u64 {
         let before = self.accepted;
-        let Self { listener, clients, accepted, auth, clients_max, .. } = self;
+        let Self { listener, clients, accepted, auth, clients_max, left, .. } = self;
         listener.accept(now, |accept| match accept {
-            Arrival::Client(_, peer) if clients.len() >= *clients_max => {
-                let problem = format_args!("agent.ipc: Refused client: {peer}: {clients_max} are connected");
-                journal.log(Level::Warn, problem);
-            }
             Arrival::Client(_, peer) if !peer.is_admitted() => {
                 let problem = format_args!("agent.ipc: Refused client: {peer}: neither root nor the agent's own user");
+                journal.log(Level::Warn, problem);
+            }
+            Arrival::Client(_, peer) if clients.len() >= *clients_max && !bounds::make_room(clients, left, journal) => {
+                let problem = format_args!("agent.ipc: Refused client: {peer}: {clients_max} are connected");
                 journal.log(Level::Warn, problem);
             }
             Arrival::Client(socket, peer) => match Client::new(socket, peer, *accepted, auth, now, registry) {
@@ -493,10 +493,35 @@ mod tests {
         let mut server = Server::new("127.0.84.1");
         server.rpc.clients_max = 2;
         let _peers = [(); 2].map(|()| server.connect());
+        for id in [0, 1] {
+            perform(server.rpc.client(id).expect("is connected"), &[HANDSHAKE]);
+        }
         assert_eq!((server.rpc.ids().len(), server.lines("Refused client")), (2, 0));
         let mut third = server.connect();
         assert_eq!((server.rpc.ids().len(), server.lines("Refused client")), (2, 1));
         assert_eq!(third.read(&mut [0; 1]).ok(), Some(0), "it is closed");
+    }
+
+    #[test]
+    fn where_all_places_are_taken_the_oldest_that_is_not_admitted_gives_way() {
+        let mut server = Server::new("127.0.84.11");
+        server.rpc.auth = b"token".to_vec();
+        server.rpc.clients_max = 3;
+        let mut peers = vec![server.connect(), server.connect(), server.connect()];
+        let token = Request::Auth { key: b"token".to_vec() };
+        perform(server.rpc.client(0).expect("is connected"), &[HANDSHAKE, token.clone()]);
+        perform(server.rpc.client(1).expect("is connected"), &[HANDSHAKE]);
+        peers.push(server.connect());
+        assert_eq!((server.rpc.ids(), server.lines("it does not say who it is")), (vec![0, 2, 3], 1));
+        assert_eq!(peers[1].read(&mut [0; 1]).ok(), Some(0), "it is closed, it has shown no token");
+        peers.push(server.connect());
+        assert_eq!(server.rpc.ids(), [0, 3, 4]);
+        for id in [3, 4] {
+            perform(server.rpc.client(id).expect("is connected"), &[HANDSHAKE, token.clone()]);
+        }
+        peers.push(server.connect());
+        assert_eq!((server.rpc.ids(), server.lines("Refused client")), (vec![0, 3, 4], 1), "all are admitted");
+        assert_eq!(server.rpc.take_left(), [1, 2]);
     }
 
     #[test]
