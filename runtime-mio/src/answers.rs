@@ -50,6 +50,7 @@ impl Agent {
             Reply::Failed(error) => rpc::Reply::error(request, self.refusal(request, &error)),
         };
         self.reply(ticket.client, &reply);
+        self.rpc.settle(ticket.client, &mut self.journal);
     }
 
     fn record(&mut self, ticket: &Ticket, record: &QueryRecord) {

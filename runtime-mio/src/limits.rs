@@ -43,6 +43,9 @@ pub(crate) const CLIENT_READ_BYTES: usize = 4 << 10;
 pub(crate) const CLIENT_REQUESTS_BYTES_MAX: usize = 2 << 20;
 /// Clients that are gone and of which it must still be said what they missed.
 pub(crate) const CLIENTS_GONE_MAX: usize = CLIENTS_MAX;
+/// Bytes that all clients together have not read, but for the longest reply: records of the one that is owed most are dropped,
+/// and one that is owed most in replies must go. One client has the bounds of its session.
+pub(crate) const CLIENTS_OWED_BYTES_MAX: usize = 64 << 20;
 /// How long a client may take to say who it is. Later it may be silent for as long as it likes, as with upstream.
 pub(crate) const CLIENT_GREETING_MAX: Duration = Duration::from_secs(10);
 /// Bytes that a client may send before it has said who it is; a handshake and a token have less than a hundred.

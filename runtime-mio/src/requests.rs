@@ -80,6 +80,7 @@ impl Agent {
         self.rpc.begin_turn();
         for id in self.rpc.ids() {
             self.serve_client(id, now);
+            self.rpc.settle(id, &mut self.journal);
         }
         self.rpc.shed(&mut self.journal);
         self.rpc.tell_missed(&mut self.journal);

@@ -22,6 +22,7 @@ use crate::rpc_socket::{Arrival, Connection, Peer, RpcListener};
 use crate::tokens::Source;
 
 mod bounds;
+mod owed;
 
 /// The listener and its clients.
 pub(crate) struct RpcServer {
@@ -38,6 +39,8 @@ pub(crate) struct RpcServer {
     next_served: u64,
     /// Clients that are gone, and how many events they have missed of which nothing was said.
     gone: VecDeque<(Peer, u64)>,
+    /// Bytes that clients are owed, by what is counted of each.
+    owed: usize,
     /// Clients that are gone and whose queries have not been ended yet.
     left: Vec<u64>,
 }
@@ -75,6 +78,10 @@ pub(crate) struct Client {
     missed: u64,
     /// Bytes that have come of a request whose end has not.
     held: usize,
+    /// Bytes that it is owed, as they are counted among those of all.
+    owed: usize,
+    /// Whether lines that waited for its monitor were dropped to make room.
+    lost_lines: bool,
 }
 
 /// What reading from a client gave.
@@ -104,6 +111,7 @@ impl RpcServer {
             programs: 0,
             next_served: 0,
             gone: VecDeque::new(),
+            owed: 0,
             left: Vec::new(),
         }
     }
@@ -176,6 +184,7 @@ impl RpcServer {
     /// Drops a client.
     pub(crate) fn forget(&mut self, id: u64) {
         if let Some(client) = self.clients.remove(&id) {
+            self.owed = self.owed.saturating_sub(client.owed);
             bounds::remember_gone(&mut self.gone, &client);
             self.left.push(id);
         }
@@ -219,7 +228,12 @@ impl RpcServer {
 
     /// Shows an event to every client that wants to see it; `query` is given with a query.
     pub(crate) fn publish(&mut self, event: &StreamEvent, query: Option<QueryKey>, journal: &mut Journal) {
-        for client in self.clients.values_mut() {
+        let mut next = 0;
+        while let Some((&id, client)) = self.clients.range_mut(next..).next() {
+            next = id + 1;
+            if !client.session.is_subscribed() {
+                continue;
+            }
             let before = client.session.query_ids();
             client.missed += client.session.publish(event) as u64;
             client.queries.extend((before + 1..=client.session.query_ids()).zip(query.into_iter().cycle()));
@@ -227,6 +241,7 @@ impl RpcServer {
             while client.queries.len() > limits::QUERIES_OPEN_MAX {
                 client.queries.pop_first();
             }
+            self.settle(id, journal);
         }
         self.tell_missed(journal);
     }
@@ -236,8 +251,9 @@ impl RpcServer {
         if let Some(client) = self.clients.get_mut(&id)
             && client.session.query_record(seq, record)
         {
-            journal.log(Level::Warn, format_args!("agent.ipc: Dropping query record to ipc.client: {}", client.peer));
+            owed::say_dropped_words(client.peer, 1, journal);
         }
+        self.settle(id, journal);
     }
 
     /// Whether a client wants to see events.
@@ -248,22 +264,28 @@ impl RpcServer {
     /// Shows new log lines to the monitors.
     pub(crate) fn pump_log(&mut self, journal: &mut Journal) {
         let mut dropping = Vec::new();
-        for client in self.clients.values_mut() {
+        let mut next = 0;
+        while let Some((&id, client)) = self.clients.range_mut(next..).next() {
+            next = id + 1;
             let Some(from) = client.monitor.replace(journal.next()) else {
                 client.monitor = None;
                 continue;
             };
+            let kept_up = !client.is_owed();
             let mut dropped = journal.first() > from;
             for line in journal.since(from) {
                 dropped |= client.session.log_line(Some(line.level), line.text.as_bytes());
             }
+            if from < journal.next() {
+                self.settle(id, journal);
+            }
+            let Some(client) = self.clients.get_mut(&id) else { continue };
+            dropped |= mem::take(&mut client.lost_lines);
             if dropped && !client.drops_lines {
                 dropping.push(client.peer);
             }
             // The line about dropped lines is one itself: it is written once, until the client has kept up again.
-            if from < journal.next() {
-                client.drops_lines = dropped;
-            }
+            client.drops_lines = dropped || (client.drops_lines && !kept_up);
         }
         for peer in dropping {
             journal.log(Level::Warn, format_args!("agent.ipc: Dropping logs to ipc.client: {peer}"));
@@ -272,7 +294,8 @@ impl RpcServer {
 
     /// Writes what the sockets take, and lets go of clients that are done.
     pub(crate) fn flush(&mut self, now: Time, journal: &mut Journal) {
-        let Self { clients, gone, left, .. } = self;
+        let Self { clients, gone, left, owed, .. } = self;
+        *owed = 0;
         clients.retain(|&id, client| {
             if client.flush().is_err() || (client.close_by.is_some() && !client.is_owed()) {
                 bounds::remember_gone(gone, client);
@@ -285,7 +308,10 @@ impl RpcServer {
                 let (peer, reason) = (client.peer, client.impatience());
                 journal.log(Level::Warn, format_args!("agent.ipc: Closing client: {peer}: {reason}"));
             }
-            if !stays {
+            if stays {
+                client.owed = client.owed_bytes();
+                *owed += client.owed;
+            } else {
                 bounds::remember_gone(gone, client);
                 left.push(id);
             }
@@ -331,6 +357,8 @@ impl Client {
             drops_lines: false,
             missed: 0,
             held: 0,
+            owed: 0,
+            lost_lines: false,
         })
     }
 
