@@ -10,6 +10,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::QueryKey;
+use crate::io::RequestId;
 use crate::types::{JoinTarget, Name, Tags};
 use crate::wire::Filter;
 
@@ -63,6 +64,9 @@ pub enum Command {
     ReplaceTags(Tags),
     /// Do something with the keys of all members.
     Key(KeyRequest),
+    /// End a query of ours before its time, because nobody waits for its words any more. It has its
+    /// [`Reply::QueryDone`] first; one that is unknown or over is no error.
+    EndQuery(RequestId),
 }
 
 /// A query as an operator asks it.
@@ -140,6 +144,8 @@ pub enum Reply {
     Keys(Box<KeyOutcome>),
     /// The command could not be done.
     Failed(CommandError),
+    /// The query does not run, or no more.
+    QueryEnded,
 }
 
 /// What the members have done with their keys (protocol.md 2.9). A success only where every member has.

@@ -104,6 +104,8 @@ pub const RELAYED_PER_SECOND_MAX: u32 = 4_096;
 pub const STRANGER_WORDS_PER_SECOND_MAX: u32 = 32;
 /// Queries of our own that wait for answers.
 pub const QUERIES_RUNNING_MAX: usize = 1_024;
+/// Of these, how many are kept for the cluster's own: about keys, and the vote about our name.
+pub const QUERIES_RESERVED: usize = 64;
 /// Filters of one query.
 pub const FILTERS_MAX: usize = 256;
 /// Bytes to which the patterns of queries may compile within a second, and those of one query of our own: a few milliseconds

@@ -454,6 +454,13 @@ impl Agent {
         self.feed(self.clock.now(), Stimulus::Command { id, command });
     }
 
+    /// Gives the core a command whose reply nobody waits for.
+    pub(crate) fn order(&mut self, command: Command) {
+        let id = RequestId(self.next_request);
+        self.next_request += 1;
+        self.feed(self.clock.now(), Stimulus::Command { id, command });
+    }
+
     pub(crate) fn now(&self) -> Time {
         self.clock.now()
     }

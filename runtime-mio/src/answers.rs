@@ -41,12 +41,16 @@ impl Agent {
                 let Request::Key { operation, .. } = request else { return };
                 rpc::Reply { error, body: Body::Keys(views::keys(*outcome, *operation)) }
             }
-            Reply::ForceLeft | Reply::Rejoined | Reply::EventSent | Reply::Responded | Reply::TagsSet => {
-                rpc::Reply::ok()
-            }
+            Reply::ForceLeft
+            | Reply::Rejoined
+            | Reply::EventSent
+            | Reply::Responded
+            | Reply::TagsSet
+            | Reply::QueryEnded => rpc::Reply::ok(),
             Reply::Failed(error) => rpc::Reply::error(request, self.refusal(request, &error)),
         };
         self.reply(ticket.client, &reply);
+        self.rpc.settle(ticket.client, &mut self.journal);
     }
 
     fn record(&mut self, ticket: &Ticket, record: &QueryRecord) {

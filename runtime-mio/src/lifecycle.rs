@@ -70,6 +70,7 @@ impl Agent {
             | Reply::QueryDone
             | Reply::Responded
             | Reply::TagsSet
+            | Reply::QueryEnded
             | Reply::Keys(_) => self.stop_abruptly(),
         }
     }

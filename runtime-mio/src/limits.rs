@@ -43,6 +43,9 @@ pub(crate) const CLIENT_READ_BYTES: usize = 4 << 10;
 pub(crate) const CLIENT_REQUESTS_BYTES_MAX: usize = 2 << 20;
 /// Clients that are gone and of which it must still be said what they missed.
 pub(crate) const CLIENTS_GONE_MAX: usize = CLIENTS_MAX;
+/// Bytes that all clients together have not read, but for the longest reply: records of the one that is owed most are dropped,
+/// and one that is owed most in replies must go. One client has the bounds of its session.
+pub(crate) const CLIENTS_OWED_BYTES_MAX: usize = 64 << 20;
 /// How long a client may take to say who it is. Later it may be silent for as long as it likes, as with upstream.
 pub(crate) const CLIENT_GREETING_MAX: Duration = Duration::from_secs(10);
 /// Bytes that a client may send before it has said who it is; a handshake and a token have less than a hundred.
@@ -55,6 +58,13 @@ pub(crate) const CLIENT_CLOSE_MAX: Duration = Duration::from_secs(10);
 pub(crate) const CLIENT_GOODBYE_MAX: Duration = Duration::from_millis(500);
 /// Requests of one client in one turn.
 pub(crate) const CLIENT_ACTIONS_PER_TURN: usize = 32;
+/// Bytes to which the patterns of one request may compile together. `\pL{100}` takes most of it, an ordinary pattern one
+/// thousandth.
+pub(crate) const REQUEST_PROGRAM_BYTES_MAX: usize = 2 << 20;
+/// What a byte of a pattern counts among those: a long class takes time to read and compiles to almost nothing.
+pub(crate) const PATTERN_BYTE_COST: usize = 16;
+/// Bytes of patterns compiled in one turn, after which requests with patterns wait for the next: at most one more request's.
+pub(crate) const PROGRAM_BYTES_PER_TURN: usize = 1 << 20;
 
 // Event handlers.
 

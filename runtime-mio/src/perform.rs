@@ -150,6 +150,7 @@ impl Agent {
             | Reply::QueryDone
             | Reply::Responded
             | Reply::TagsSet
+            | Reply::QueryEnded
             | Reply::Keys(_) => {
                 self.refuse_start(format_args!("the join was answered with {reply:?}"));
             }

@@ -9,7 +9,7 @@ use villein_core::Time;
 use villein_core::command::{Command, KeyRequest, Question};
 use villein_core::event::MemberInfo;
 use villein_core::go_quote::GoQuoted;
-use villein_core::go_regex::{self, GoRegex, GoRegexError};
+use villein_core::io::RequestId;
 use villein_core::keyring::decode_base64;
 use villein_core::limits;
 use villein_core::log::Level;
@@ -21,6 +21,10 @@ use crate::agent::Agent;
 use crate::limits::{CLIENT_ACTIONS_PER_TURN, CLIENT_GOODBYE_MAX};
 use crate::rpc_server::Input;
 use crate::{stats, views};
+
+use filter::Filter;
+
+mod filter;
 
 /// Who waits for a command's reply.
 #[derive(Debug)]
@@ -73,13 +77,35 @@ impl Agent {
         if accepted > 0 {
             self.telemetry.count(now, "agent.ipc.accept", accepted);
         }
+        self.rpc.begin_turn();
         for id in self.rpc.ids() {
             self.serve_client(id, now);
+            self.rpc.settle(id, &mut self.journal);
         }
         self.rpc.shed(&mut self.journal);
         self.rpc.tell_missed(&mut self.journal);
         self.rpc.pump_log(&mut self.journal);
         self.rpc.flush(now, &mut self.journal);
+        self.end_queries();
+    }
+
+    /// Ends the queries of clients that are gone: they may have a year to go, and take the place of others.
+    fn end_queries(&mut self) {
+        let mut left = self.rpc.take_left();
+        left.sort_unstable();
+        let is_of_them = |asker: &Asker| {
+            matches!(asker, Asker::Client(ticket)
+                if matches!(ticket.request, Request::Query(_)) && left.binary_search(&ticket.client).is_ok())
+        };
+        if left.is_empty() {
+            return;
+        }
+        let queries: Vec<RequestId> =
+            self.requests.iter().filter(|(_, asker)| is_of_them(asker)).map(|(&id, _)| id).collect();
+        for id in queries {
+            self.requests.remove(&id);
+            self.order(Command::EndQuery(id));
+        }
     }
 
     /// Reads once from a client and does what it asks for, as long as it takes the answers.
@@ -96,8 +122,9 @@ impl Agent {
         }
         self.buffer = buffer;
         for turn in 0..=CLIENT_ACTIONS_PER_TURN {
+            let has_compiled = self.rpc.has_compiled();
             let Some(client) = self.rpc.client(id) else { return };
-            client.busy = turn == CLIENT_ACTIONS_PER_TURN;
+            client.busy = turn == CLIENT_ACTIONS_PER_TURN || (has_compiled && client.postponed.is_some());
             if client.busy {
                 return;
             }
@@ -106,6 +133,10 @@ impl Agent {
             }
             if client.is_owed() {
                 return;
+            }
+            if let Some(request) = client.postponed.take() {
+                self.serve(id, request, now);
+                continue;
             }
             let action = client.session.next_action();
             if action.is_some() || client.is_owed() {
@@ -146,6 +177,12 @@ impl Agent {
     }
 
     fn serve(&mut self, id: u64, request: Request, now: Time) {
+        if matches!(request, Request::MembersFiltered { .. }) && self.rpc.has_compiled() {
+            if let Some(client) = self.rpc.client(id) {
+                client.postponed = Some(request);
+            }
+            return;
+        }
         let reply = match self.plan(id, &request) {
             Plan::Command(command) => return self.command_for(id, request, *command),
             Plan::Leave => {
@@ -190,7 +227,7 @@ impl Agent {
             Request::Key { operation, key } => self.plan_key(request, *operation, key),
             Request::Members => Plan::Reply(self.members(|_| true, false)),
             Request::MembersFiltered { tags, status, name, encodings } => {
-                self.plan_filtered(Filter::new(tags, status, name), *encodings)
+                self.plan_filtered(id, Filter::new(tags, status, name), *encodings)
             }
             Request::Stats => {
                 Plan::Reply(rpc::Reply::with(Body::Stats(stats::sections(&self.node, &self.live.event_handlers))))
@@ -244,7 +281,8 @@ impl Agent {
     }
 
     /// Lists the members that fit.
-    fn plan_filtered(&mut self, filter: Result<Filter, GoRegexError>, encodings: bool) -> Plan {
+    fn plan_filtered(&mut self, id: u64, (filter, bytes): filter::Compiled, encodings: bool) -> Plan {
+        self.rpc.note_programs(id, bytes);
         match filter {
             Ok(filter) => Plan::Reply(self.members(|member| filter.matches(member), encodings)),
             Err(error) => {
@@ -291,30 +329,6 @@ impl Agent {
                 self.note(readiness);
             }
         }
-    }
-}
-
-/// The patterns of members-filtered, anchored as upstream anchors them.
-struct Filter {
-    name: Option<GoRegex>,
-    status: Option<GoRegex>,
-    tags: Vec<(Vec<u8>, GoRegex)>,
-}
-
-impl Filter {
-    fn new(tags: &[(Vec<u8>, Vec<u8>)], status: &[u8], name: &[u8]) -> Result<Self, GoRegexError> {
-        let pattern = |text: &[u8]| go_regex::anchored(text);
-        let optional = |text: &[u8]| (!text.is_empty()).then(|| pattern(text)).transpose();
-        let tags = tags.iter().map(|(key, text)| Ok((key.clone(), pattern(text)?)));
-        Ok(Self { name: optional(name)?, status: optional(status)?, tags: tags.collect::<Result<_, _>>()? })
-    }
-
-    fn matches(&self, member: &MemberInfo) -> bool {
-        let holds =
-            |pattern: &Option<GoRegex>, text: &[u8]| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
-        holds(&self.name, member.name.as_bytes())
-            && holds(&self.status, member.status.to_string().as_bytes())
-            && self.tags.iter().all(|(key, pattern)| pattern.is_match(member.tags.get(key).map_or(b"", Vec::as_slice)))
     }
 }
 

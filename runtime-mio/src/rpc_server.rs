@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::mem;
 use std::net::SocketAddr;
 
 use mio::{Interest, Registry};
@@ -10,16 +11,18 @@ use villein_core::Time;
 use villein_core::event::QueryKey;
 use villein_core::limits;
 use villein_core::log::Level;
-use villein_core::rpc::{QueryRecord, Session, StreamEvent};
+use villein_core::rpc::{QueryRecord, Request, Session, StreamEvent};
 
 use crate::limits::{
     CLIENT_CLOSE_MAX, CLIENT_GREETING_BYTES_MAX, CLIENT_GREETING_MAX, CLIENT_READ_BYTES, CLIENT_STALL_MAX,
+    PROGRAM_BYTES_PER_TURN,
 };
 use crate::log_ring::Journal;
 use crate::rpc_socket::{Arrival, Connection, Peer, RpcListener};
 use crate::tokens::Source;
 
 mod bounds;
+mod owed;
 
 /// The listener and its clients.
 pub(crate) struct RpcServer {
@@ -30,8 +33,16 @@ pub(crate) struct RpcServer {
     accepted: u64,
     /// The client that was last said to miss events.
     told: u64,
+    /// Bytes of patterns that were compiled for clients in this turn.
+    programs: usize,
+    /// The client that is served first, where it is there: the one before has had what a turn has of patterns.
+    next_served: u64,
     /// Clients that are gone, and how many events they have missed of which nothing was said.
     gone: VecDeque<(Peer, u64)>,
+    /// Bytes that clients are owed, by what is counted of each.
+    owed: usize,
+    /// Clients that are gone and whose queries have not been ended yet.
+    left: Vec<u64>,
 }
 
 /// A connected client.
@@ -55,6 +66,8 @@ pub(crate) struct Client {
     stalled: Option<(Time, u64)>,
     /// Whether requests wait that this turn had no room for.
     pub(crate) busy: bool,
+    /// A request that waits for the next turn: this one has compiled patterns enough.
+    pub(crate) postponed: Option<Request>,
     /// Set when nothing more is read; the client goes once it has what it is owed, or at that time.
     close_by: Option<Time>,
     /// Number of the next log line for its monitor.
@@ -65,6 +78,10 @@ pub(crate) struct Client {
     missed: u64,
     /// Bytes that have come of a request whose end has not.
     held: usize,
+    /// Bytes that it is owed, as they are counted among those of all.
+    owed: usize,
+    /// Whether lines that waited for its monitor were dropped to make room.
+    lost_lines: bool,
 }
 
 /// What reading from a client gave.
@@ -91,7 +108,11 @@ impl RpcServer {
             clients_max: bounds::clients_max(getrlimit(Resource::Nofile).current),
             accepted: 0,
             told: 0,
+            programs: 0,
+            next_served: 0,
             gone: VecDeque::new(),
+            owed: 0,
+            left: Vec::new(),
         }
     }
 
@@ -127,14 +148,14 @@ impl RpcServer {
     /// Takes the clients that wait.
     pub(crate) fn accept(&mut self, now: Time, registry: &Registry, journal: &mut Journal) -> u64 {
         let before = self.accepted;
-        let Self { listener, clients, accepted, auth, clients_max, .. } = self;
+        let Self { listener, clients, accepted, auth, clients_max, left, .. } = self;
         listener.accept(now, |accept| match accept {
-            Arrival::Client(_, peer) if clients.len() >= *clients_max => {
-                let problem = format_args!("agent.ipc: Refused client: {peer}: {clients_max} are connected");
-                journal.log(Level::Warn, problem);
-            }
             Arrival::Client(_, peer) if !peer.is_admitted() => {
                 let problem = format_args!("agent.ipc: Refused client: {peer}: neither root nor the agent's own user");
+                journal.log(Level::Warn, problem);
+            }
+            Arrival::Client(_, peer) if clients.len() >= *clients_max && !bounds::make_room(clients, left, journal) => {
+                let problem = format_args!("agent.ipc: Refused client: {peer}: {clients_max} are connected");
                 journal.log(Level::Warn, problem);
             }
             Arrival::Client(socket, peer) => match Client::new(socket, peer, *accepted, auth, now, registry) {
@@ -163,13 +184,42 @@ impl RpcServer {
     /// Drops a client.
     pub(crate) fn forget(&mut self, id: u64) {
         if let Some(client) = self.clients.remove(&id) {
+            self.owed = self.owed.saturating_sub(client.owed);
             bounds::remember_gone(&mut self.gone, &client);
+            self.left.push(id);
         }
     }
 
-    /// Every client, the longest connected first.
+    /// Those that have gone since the last call.
+    pub(crate) fn take_left(&mut self) -> Vec<u64> {
+        mem::take(&mut self.left)
+    }
+
+    /// Every client, the longest connected first; but those behind the one for which patterns were compiled last come
+    /// before it and the others.
     pub(crate) fn ids(&self) -> Vec<u64> {
-        self.clients.keys().copied().collect()
+        let mut ids: Vec<u64> = self.clients.keys().copied().collect();
+        let next = ids.partition_point(|&id| id < self.next_served);
+        ids.rotate_left(next);
+        ids
+    }
+
+    /// A turn begins in which nothing was compiled yet.
+    pub(crate) const fn begin_turn(&mut self) {
+        self.programs = 0;
+    }
+
+    /// Notes that patterns of a client's request were compiled to so many bytes: others come before its next one.
+    pub(crate) fn note_programs(&mut self, id: u64, bytes: usize) {
+        self.programs = self.programs.saturating_add(bytes);
+        if self.has_compiled() {
+            self.next_served = id + 1;
+        }
+    }
+
+    /// Whether this turn has compiled what it may: requests with patterns wait for the next.
+    pub(crate) const fn has_compiled(&self) -> bool {
+        self.programs >= PROGRAM_BYTES_PER_TURN
     }
 
     pub(crate) fn client(&mut self, id: u64) -> Option<&mut Client> {
@@ -178,7 +228,12 @@ impl RpcServer {
 
     /// Shows an event to every client that wants to see it; `query` is given with a query.
     pub(crate) fn publish(&mut self, event: &StreamEvent, query: Option<QueryKey>, journal: &mut Journal) {
-        for client in self.clients.values_mut() {
+        let mut next = 0;
+        while let Some((&id, client)) = self.clients.range_mut(next..).next() {
+            next = id + 1;
+            if !client.session.is_subscribed() {
+                continue;
+            }
             let before = client.session.query_ids();
             client.missed += client.session.publish(event) as u64;
             client.queries.extend((before + 1..=client.session.query_ids()).zip(query.into_iter().cycle()));
@@ -186,6 +241,7 @@ impl RpcServer {
             while client.queries.len() > limits::QUERIES_OPEN_MAX {
                 client.queries.pop_first();
             }
+            self.settle(id, journal);
         }
         self.tell_missed(journal);
     }
@@ -195,8 +251,9 @@ impl RpcServer {
         if let Some(client) = self.clients.get_mut(&id)
             && client.session.query_record(seq, record)
         {
-            journal.log(Level::Warn, format_args!("agent.ipc: Dropping query record to ipc.client: {}", client.peer));
+            owed::say_dropped_words(client.peer, 1, journal);
         }
+        self.settle(id, journal);
     }
 
     /// Whether a client wants to see events.
@@ -207,22 +264,28 @@ impl RpcServer {
     /// Shows new log lines to the monitors.
     pub(crate) fn pump_log(&mut self, journal: &mut Journal) {
         let mut dropping = Vec::new();
-        for client in self.clients.values_mut() {
+        let mut next = 0;
+        while let Some((&id, client)) = self.clients.range_mut(next..).next() {
+            next = id + 1;
             let Some(from) = client.monitor.replace(journal.next()) else {
                 client.monitor = None;
                 continue;
             };
+            let kept_up = !client.is_owed();
             let mut dropped = journal.first() > from;
             for line in journal.since(from) {
                 dropped |= client.session.log_line(Some(line.level), line.text.as_bytes());
             }
+            if from < journal.next() {
+                self.settle(id, journal);
+            }
+            let Some(client) = self.clients.get_mut(&id) else { continue };
+            dropped |= mem::take(&mut client.lost_lines);
             if dropped && !client.drops_lines {
                 dropping.push(client.peer);
             }
             // The line about dropped lines is one itself: it is written once, until the client has kept up again.
-            if from < journal.next() {
-                client.drops_lines = dropped;
-            }
+            client.drops_lines = dropped || (client.drops_lines && !kept_up);
         }
         for peer in dropping {
             journal.log(Level::Warn, format_args!("agent.ipc: Dropping logs to ipc.client: {peer}"));
@@ -231,10 +294,12 @@ impl RpcServer {
 
     /// Writes what the sockets take, and lets go of clients that are done.
     pub(crate) fn flush(&mut self, now: Time, journal: &mut Journal) {
-        let Self { clients, gone, .. } = self;
-        clients.retain(|_, client| {
+        let Self { clients, gone, left, owed, .. } = self;
+        *owed = 0;
+        clients.retain(|&id, client| {
             if client.flush().is_err() || (client.close_by.is_some() && !client.is_owed()) {
                 bounds::remember_gone(gone, client);
+                left.push(id);
                 return false;
             }
             client.note_stall(now);
@@ -243,8 +308,12 @@ impl RpcServer {
                 let (peer, reason) = (client.peer, client.impatience());
                 journal.log(Level::Warn, format_args!("agent.ipc: Closing client: {peer}: {reason}"));
             }
-            if !stays {
+            if stays {
+                client.owed = client.owed_bytes();
+                *owed += client.owed;
+            } else {
                 bounds::remember_gone(gone, client);
+                left.push(id);
             }
             stays
         });
@@ -282,11 +351,14 @@ impl Client {
             written: 0,
             stalled: None,
             busy: false,
+            postponed: None,
             close_by: None,
             monitor: None,
             drops_lines: false,
             missed: 0,
             held: 0,
+            owed: 0,
+            lost_lines: false,
         })
     }
 
@@ -398,7 +470,7 @@ mod tests {
     use mio::{Events, Poll};
     use std::time::Duration;
     use villein_core::lamport::LamportTime;
-    use villein_core::rpc::{self, Request, SessionAction};
+    use villein_core::rpc::{self, SessionAction};
     use villein_core::types::QueryId;
 
     pub(super) struct Server {
@@ -449,10 +521,49 @@ mod tests {
         let mut server = Server::new("127.0.84.1");
         server.rpc.clients_max = 2;
         let _peers = [(); 2].map(|()| server.connect());
+        for id in [0, 1] {
+            perform(server.rpc.client(id).expect("is connected"), &[HANDSHAKE]);
+        }
         assert_eq!((server.rpc.ids().len(), server.lines("Refused client")), (2, 0));
         let mut third = server.connect();
         assert_eq!((server.rpc.ids().len(), server.lines("Refused client")), (2, 1));
         assert_eq!(third.read(&mut [0; 1]).ok(), Some(0), "it is closed");
+    }
+
+    #[test]
+    fn where_all_places_are_taken_the_oldest_that_is_not_admitted_gives_way() {
+        let mut server = Server::new("127.0.84.11");
+        server.rpc.auth = b"token".to_vec();
+        server.rpc.clients_max = 3;
+        let mut peers = vec![server.connect(), server.connect(), server.connect()];
+        let token = Request::Auth { key: b"token".to_vec() };
+        perform(server.rpc.client(0).expect("is connected"), &[HANDSHAKE, token.clone()]);
+        perform(server.rpc.client(1).expect("is connected"), &[HANDSHAKE]);
+        peers.push(server.connect());
+        assert_eq!((server.rpc.ids(), server.lines("it does not say who it is")), (vec![0, 2, 3], 1));
+        assert_eq!(peers[1].read(&mut [0; 1]).ok(), Some(0), "it is closed, it has shown no token");
+        peers.push(server.connect());
+        assert_eq!(server.rpc.ids(), [0, 3, 4]);
+        for id in [3, 4] {
+            perform(server.rpc.client(id).expect("is connected"), &[HANDSHAKE, token.clone()]);
+        }
+        peers.push(server.connect());
+        assert_eq!((server.rpc.ids(), server.lines("Refused client")), (vec![0, 3, 4], 1), "all are admitted");
+        assert_eq!(server.rpc.take_left(), [1, 2]);
+    }
+
+    #[test]
+    fn after_patterns_of_a_turn_those_behind_their_client_come_first_in_the_next() {
+        let mut server = Server::new("127.0.84.10");
+        let _peers = [(); 4].map(|()| server.connect());
+        server.rpc.note_programs(0, PROGRAM_BYTES_PER_TURN - 1);
+        assert_eq!((server.rpc.has_compiled(), server.rpc.ids()), (false, vec![0, 1, 2, 3]));
+        server.rpc.note_programs(1, 1);
+        assert!(server.rpc.has_compiled());
+        server.rpc.begin_turn();
+        assert_eq!((server.rpc.has_compiled(), server.rpc.ids()), (false, vec![2, 3, 0, 1]));
+        server.rpc.note_programs(3, PROGRAM_BYTES_PER_TURN);
+        assert_eq!(server.rpc.ids(), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl World<'_> {
             | Reply::Left
             | Reply::Rejoined
             | Reply::ForceLeft
+            | Reply::QueryEnded
             | Reply::EventSent
             | Reply::QueryDone
             | Reply::TagsSet
@@ -215,7 +216,7 @@ impl World<'_> {
             Command::Rejoin | Command::ForceLeave { .. } | Command::SetTags { .. } | Command::ReplaceTags(_) => {
                 broadcast
             }
-            Command::UserEvent { .. } | Command::Respond { .. } => 0,
+            Command::UserEvent { .. } | Command::Respond { .. } | Command::EndQuery(_) => 0,
             Command::Query(question) => question.timeout.map_or_else(|| self.query_timeout(host), nanos),
             // One key operation waits for the ones before it.
             Command::Key(_) => {

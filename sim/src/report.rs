@@ -199,9 +199,12 @@ pub(crate) fn answer(reply: &Reply) -> String {
         }
         Reply::Left => "has left".to_owned(),
         Reply::Rejoined => "is a member again".to_owned(),
-        Reply::ForceLeft | Reply::EventSent | Reply::QueryStarted | Reply::Responded | Reply::QueryDone => {
-            "done".to_owned()
-        }
+        Reply::ForceLeft
+        | Reply::EventSent
+        | Reply::QueryStarted
+        | Reply::Responded
+        | Reply::QueryDone
+        | Reply::QueryEnded => "done".to_owned(),
         Reply::TagsSet => "set".to_owned(),
         Reply::QueryAck { from } => format!("an ack of {from}"),
         Reply::QueryResponse { from, payload } => format!("{from} \"{}\"", String::from_utf8_lossy(payload)),

@@ -8,6 +8,9 @@ use super::error::{ErrorCode, GoRegexError};
 use super::escape::{Parsed, Rune, after, check_utf8, consumed, next_rune, parse_escape};
 use super::unicode::{Case, Tables, class};
 
+/// Ranges of names in one class from which on they are merged: more than the largest property has.
+const RANGES_MERGED_AT: usize = 4_096;
+
 /// Reads the class in brackets that `text` begins with.
 pub(super) fn parse_class<'p>(text: &'p [u8], case: Case, tables: &mut Tables) -> Parsed<'p, ClassUnicode> {
     let mut rest = after(text, 1);
@@ -15,30 +18,41 @@ pub(super) fn parse_class<'p>(text: &'p [u8], case: Case, tables: &mut Tables) -
     if negated {
         rest = after(rest, 1);
     }
-    let mut ranges: Vec<(Rune, Rune)> = Vec::new();
+    // Characters, folded once they are all there, and what names stand for. Ranges that stand there many times are kept
+    // once: a class costs what it holds and its text, not the one times the other.
+    let mut plain: Vec<(Rune, Rune)> = Vec::new();
+    let mut named: Vec<(Rune, Rune)> = Vec::new();
+    let mut room = RANGES_MERGED_AT;
     let mut first = true;
     while first || rest.first() != Some(&b']') {
         first = false;
         if let Some((found, next)) = parse_named(rest, case, tables)? {
-            ranges.extend(found.iter().map(|range| (range.start().into(), range.end().into())));
+            named.extend(ranges_of(&found));
+            if named.len() >= room {
+                named = ranges_of(&class(named)).collect();
+                room = named.len().saturating_mul(2).max(RANGES_MERGED_AT);
+            }
             rest = next;
             continue;
         }
         let (range, next) = parse_range(rest, text)?;
         rest = next;
-        match case {
-            Case::Sensitive => ranges.push(range),
-            Case::Folded => {
-                let folded = tables.fold(&class([range]));
-                ranges.extend(folded.iter().map(|range| (range.start().into(), range.end().into())));
-            }
-        }
+        plain.push(range);
     }
-    let mut found = class(ranges);
+    let plain = class(plain);
+    let plain = match case {
+        Case::Sensitive => plain,
+        Case::Folded => tables.fold(&plain),
+    };
+    let mut found = class(ranges_of(&plain).chain(named));
     if negated {
         found.negate();
     }
     Ok((found, after(rest, 1)))
+}
+
+fn ranges_of(class: &ClassUnicode) -> impl Iterator<Item = (Rune, Rune)> + '_ {
+    class.iter().map(|range| (range.start().into(), range.end().into()))
 }
 
 /// Reads `[:name:]`, `\p{name}` or `\d`, if that is what comes.

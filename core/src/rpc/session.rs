@@ -61,6 +61,8 @@ struct OutputItem {
 enum Source {
     Reply,
     Query,
+    /// The record that ends a query: it is never dropped.
+    QueryEnd,
     /// Of the stream that bears the number, or bore it before its end.
     Stream {
         seq: u64,
@@ -85,6 +87,17 @@ struct Monitor {
     seq: u64,
     level: Level,
     queued: usize,
+}
+
+/// Records that were dropped after they had been queued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Of streams.
+    pub events: usize,
+    /// Of the monitor.
+    pub lines: usize,
+    /// Acks and responses of queries.
+    pub words: usize,
 }
 
 /// What the driver must do.
@@ -395,7 +408,8 @@ impl Session {
             return true;
         }
         self.query_record_bytes = waiting;
-        self.outputs.push_back(OutputItem { bytes, source: Source::Query });
+        let source = if last { Source::QueryEnd } else { Source::Query };
+        self.outputs.push_back(OutputItem { bytes, source });
         false
     }
 
@@ -412,13 +426,50 @@ impl Session {
     /// Takes the next reply or record: one write of the socket.
     pub fn next_output(&mut self) -> Option<Vec<u8>> {
         let item = self.outputs.pop_front()?;
+        self.forget_output(&item);
+        Some(item.bytes)
+    }
+
+    /// Bytes that the replies and records that wait take.
+    pub fn owed_bytes(&self) -> usize {
+        let items = self.outputs.len().saturating_mul(size_of::<OutputItem>());
+        let records = self.record_bytes.saturating_add(self.query_record_bytes);
+        self.reply_bytes.saturating_add(records).saturating_add(items)
+    }
+
+    /// Drops records, the newest first, until so many bytes are free or none is left. Replies and the ends of queries stay.
+    pub fn drop_records(&mut self, bytes: usize) -> Dropped {
+        let wanted = self.owed_bytes().saturating_sub(bytes);
+        let mut dropped = Dropped::default();
+        let mut kept = Vec::new();
+        while self.owed_bytes().saturating_add(kept_bytes(&kept)) > wanted
+            && let Some(item) = self.outputs.pop_back()
+        {
+            let count = match item.source {
+                Source::Reply | Source::QueryEnd => {
+                    kept.push(item);
+                    continue;
+                }
+                Source::Query => &mut dropped.words,
+                Source::Stream { .. } => &mut dropped.events,
+                Source::Monitor { .. } => &mut dropped.lines,
+            };
+            *count = count.saturating_add(1);
+            self.forget_output(&item);
+        }
+        self.outputs.extend(kept.into_iter().rev());
+        dropped
+    }
+
+    /// Takes an output that is gone out of the counts.
+    fn forget_output(&mut self, item: &OutputItem) {
         let bytes = item.bytes.len();
         if matches!(item.source, Source::Stream { .. } | Source::Monitor { .. }) {
             self.record_bytes = self.record_bytes.saturating_sub(bytes);
         }
         match item.source {
             Source::Reply => self.reply_bytes = self.reply_bytes.saturating_sub(bytes),
-            Source::Query => self.query_record_bytes = self.query_record_bytes.saturating_sub(bytes),
+            Source::Query | Source::QueryEnd => self.query_record_bytes = self.query_record_bytes.saturating_sub(bytes),
             Source::Stream { seq, id } => match self.streams.get_mut(&seq).filter(|stream| stream.id == id) {
                 Some(stream) => stream.queued = stream.queued.saturating_sub(1),
                 None => self.ended_records = self.ended_records.saturating_sub(1),
@@ -428,13 +479,17 @@ impl Session {
                 None => self.ended_records = self.ended_records.saturating_sub(1),
             },
         }
-        Some(item.bytes)
     }
 
     /// Whether a reply or record waits.
     pub fn has_output(&self) -> bool {
         !self.outputs.is_empty()
     }
+}
+
+/// What items that are put back take besides their bytes, which stay counted.
+const fn kept_bytes(kept: &[OutputItem]) -> usize {
+    size_of_val(kept)
 }
 
 /// A function of its own, so that the rest of a session can be changed meanwhile.

@@ -166,6 +166,7 @@ impl Serf {
             Command::SetTags { set, delete } => self.change_tags(ctx, swim, id, TagChange::Some { set, delete }),
             Command::ReplaceTags(tags) => self.change_tags(ctx, swim, id, TagChange::All(tags)),
             Command::Key(operation) => self.key_operation(ctx, swim, id, operation),
+            Command::EndQuery(query) => self.end_query_of(ctx, swim, id, query),
         }
     }
 

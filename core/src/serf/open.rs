@@ -57,6 +57,15 @@ impl OpenQueries {
         fits
     }
 
+    /// Lets a query end at `until` if it would be open for longer.
+    pub(super) fn end_by(&mut self, key: QueryKey, until: Time) {
+        if let Some(open) = self.queries.get_mut(&key).filter(|open| open.until > until) {
+            self.ends.remove(&(open.until, key));
+            open.until = until;
+            self.ends.insert((until, key));
+        }
+    }
+
     fn forget_end(&mut self, last: bool) {
         let end = if last { self.ends.pop_last() } else { self.ends.pop_first() };
         if let Some((_, key)) = end {

@@ -132,8 +132,12 @@ impl Serf {
         if ctx.config.versions.delegate_current() < QUERY_PROTOCOL {
             return Err(CommandError::Unsupported);
         }
-        if self.queries.running.len() >= limits::QUERIES_RUNNING_MAX || ask.question.filters.len() > limits::FILTERS_MAX
-        {
+        // Operators' queries may run for a year each: those of the cluster must not wait for them.
+        let most = match ask.asker {
+            Asker::Command(_) => limits::QUERIES_RUNNING_MAX.saturating_sub(limits::QUERIES_RESERVED),
+            Asker::Keys | Asker::Conflict => limits::QUERIES_RUNNING_MAX,
+        };
+        if self.queries.running.len() >= most || ask.question.filters.len() > limits::FILTERS_MAX {
             return Err(CommandError::Busy);
         }
         let Ask { asker, question: Question { name, payload, filters, ack, relay_factor, .. }, timeout } = ask;
@@ -197,6 +201,18 @@ impl Serf {
         if self.queries.running.get(&key).is_some_and(complete) {
             self.end_query(ctx, swim, key);
         }
+    }
+
+    /// Ends an operator's query before its time. Who is at answering it here may still do so, but not for as long as was asked.
+    pub(super) fn end_query_of(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, query: RequestId) {
+        let asked = |running: &Running| running.asker == Asker::Command(query);
+        let found = self.queries.running.iter().find(|(_, running)| asked(running)).map(|(&key, _)| key);
+        if let Some(key) = found {
+            let until = ctx.now + default_timeout(ctx);
+            self.queries.open.end_by(key, until);
+            self.end_query(ctx, swim, key);
+        }
+        reply(ctx, id, Reply::QueryEnded);
     }
 
     fn end_query(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, key: QueryKey) {

@@ -410,6 +410,39 @@ fn a_word_that_nobody_waits_for_is_ignored() {
 }
 
 #[test]
+fn a_query_that_is_ended_has_its_end_and_its_place_is_free() {
+    let mut lone = with_peer(|_| ());
+    let question = |ack| Question { timeout: Some(Duration::from_secs(86_400)), ack, ..question("q") };
+    let most = limits::QUERIES_RUNNING_MAX - limits::QUERIES_RESERVED;
+    for id in 1..=most as u64 {
+        lone.give(Stimulus::Command { id: RequestId(id), command: ask(question(false)) });
+    }
+    lone.replies();
+    let shown = lone.out.iter().rev().find_map(|output| match output {
+        Output::Event(event) => match &**event {
+            Event::Query(event) => Some(event.key),
+            _ => None,
+        },
+        _ => None,
+    });
+    let key = shown.expect("it is shown to us, too");
+    lone.give(Stimulus::Command { id: RequestId(5_000), command: ask(question(false)) });
+    assert_eq!(lone.replies(), [Reply::Failed(CommandError::Busy)]);
+    lone.give(Stimulus::Command { id: RequestId(5_001), command: Command::EndQuery(RequestId(most as u64)) });
+    assert_eq!(lone.replies(), [Reply::QueryDone, Reply::QueryEnded]);
+    lone.wait(61 * SECOND);
+    lone.command(Command::Respond { query: key, payload: b"late".as_slice().into() });
+    assert_eq!(lone.replies(), [Reply::Failed(CommandError::PastDeadline)], "nobody waits for it");
+    let QueryKey { ltime, id } = key;
+    let response = QueryResponse { ltime, id, from: name(1), ack: false, payload: [].into() };
+    lone.hear(1, &[Message::Serf(SerfMessage::Response(response))]);
+    lone.give(Stimulus::Command { id: RequestId(5_002), command: Command::EndQuery(RequestId(most as u64)) });
+    assert_eq!(lone.replies(), [Reply::QueryEnded], "it is over");
+    lone.give(Stimulus::Command { id: RequestId(5_003), command: ask(question(false)) });
+    assert_eq!(lone.replies(), [Reply::QueryStarted]);
+}
+
+#[test]
 fn a_negative_timeout_ends_at_once() {
     let mut lone = with_peer(|_| ());
     lone.give(Stimulus::Command {

@@ -272,3 +272,19 @@ fn no_bytes_make_it_panic() {
     }
     assert!(accepted > 500 && refused > 500, "{accepted} accepted, {refused} refused");
 }
+
+#[test]
+fn a_class_that_says_the_same_many_times_is_what_it_says_once() {
+    for (once, insensitive) in [(r"\pL\pN", false), ("!-\u{10FFFF}", true), (r"\PL[:^alpha:]k", true), ("k", true)] {
+        let flags = if insensitive { "(?i)" } else { "" };
+        let class = |times: usize, not: &str| {
+            GoRegex::new(format!("{flags}^[{not}{}]$", once.repeat(times)).as_bytes()).expect("compiles")
+        };
+        let [few, many, not_few, not_many] = [class(1, ""), class(3_000, ""), class(1, "^"), class(3_000, "^")];
+        for text in ["a", "K", "\u{212A}", "7", " ", "\u{10FFFF}", "é", "\u{345}"] {
+            let text = text.as_bytes();
+            assert_eq!(many.is_match(text), few.is_match(text), "{once} {text:?}");
+            assert_eq!(not_many.is_match(text), not_few.is_match(text), "{once} {text:?}");
+        }
+    }
+}

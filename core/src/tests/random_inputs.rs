@@ -385,7 +385,7 @@ impl World {
     fn command(&mut self) -> Given {
         self.requests += 1;
         let id = RequestId(self.requests);
-        let command = match self.below(22) {
+        let command = match self.below(23) {
             0 => Command::Leave,
             1 | 2 => Command::Rejoin,
             3 | 4 => Command::ForceLeave { node: name(self.below(NAMES + 2)), prune: self.one_in(2) },
@@ -410,6 +410,7 @@ impl World {
                 Command::SetTags { set, delete: [b"k".to_vec()].into() }
             }
             12 => Command::ReplaceTags(Tags::new()),
+            22 => Command::EndQuery(RequestId(self.requests.saturating_sub(self.below(4) as u64))),
             13 | 14 => {
                 let key = [self.small() as u8; 16];
                 Command::Key(match self.below(5) {

@@ -69,6 +69,7 @@ fn commands() -> Vec<Command> {
         Command::Key(KeyRequest::Use(bytes("0123456789abcdef"))),
         Command::Key(KeyRequest::Remove(bytes("0123456789abcdef"))),
         Command::Key(KeyRequest::List),
+        Command::EndQuery(RequestId(u64::MAX)),
     ]
 }
 

@@ -7,7 +7,7 @@ use super::rpc_vectors::HANDSHAKE;
 use crate::log::Level;
 use crate::msgpack::{Dialect, Limits, ReadError, Reader, Value, Writer};
 use crate::rpc::{
-    Body, Client, CloseReason, FILTER_BYTES_MAX, Incoming, KeyOperation, KeyReport, QUERY_RECORD_BYTES_MAX,
+    Body, Client, CloseReason, Dropped, FILTER_BYTES_MAX, Incoming, KeyOperation, KeyReport, QUERY_RECORD_BYTES_MAX,
     QueryRecord, RECORD_BYTES_MAX, RECORDS_MAX, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Reply, Request, SUBSCRIPTIONS_MAX,
     Session, SessionAction, StreamEvent, texts,
 };
@@ -286,4 +286,31 @@ fn a_slow_asker_loses_answers_but_never_the_end() {
     let answers = waiting[..kept].iter().map(Vec::len).sum::<usize>();
     assert!(answers <= QUERY_RECORD_BYTES_MAX && answers + waiting[0].len() > QUERY_RECORD_BYTES_MAX);
     assert!(!session.query_record(7, &ack), "there is room again");
+}
+
+#[test]
+fn records_that_are_dropped_are_the_newest_and_make_room_and_nothing_else_goes() {
+    let (mut session, mut client) = streaming();
+    session.receive(&client.request(&Request::Monitor { level: b"info".to_vec() }).1);
+    assert_eq!(session.next_action(), Some(SessionAction::MonitorStarted));
+    session.query_record(7, &QueryRecord::Done);
+    for ltime in 0..RECORDS_MAX as u64 {
+        assert_eq!(session.publish(&user(ltime)), 0);
+        assert!(!session.log_line(Some(Level::Info), b"line"));
+    }
+    session.query_record(7, &QueryRecord::Ack { from: b"n1".to_vec() });
+    let before = session.owed_bytes();
+    let dropped = session.drop_records(1);
+    assert_eq!(dropped, Dropped { words: 1, ..Dropped::default() }, "the newest, and no more than is wanted");
+    let dropped = session.drop_records(before);
+    assert_eq!(dropped, Dropped { events: RECORDS_MAX, lines: RECORDS_MAX, words: 0 });
+    assert_eq!(session.drop_records(usize::MAX), Dropped::default());
+    assert_eq!(session.publish(&user(1)), 0, "there is room again");
+    assert!(!session.log_line(Some(Level::Info), b"line"));
+    assert_eq!(outputs(&mut session), 4, "the monitor's reply, the end of the query, and what came since");
+    assert_eq!(session.owed_bytes(), 0);
+}
+
+fn outputs(session: &mut Session) -> usize {
+    core::iter::from_fn(|| session.next_output()).count()
 }

@@ -113,6 +113,68 @@ fn what_is_ready_beyond_one_turn_is_told_in_the_next() {
     assert_eq!(told, (0..=EVENTS_PER_TURN).collect::<Vec<_>>());
 }
 
+/// A client that has sent `requests` behind its handshake.
+fn client_of(agent: &mut Agent, requests: &[Request]) -> TcpStream {
+    let mut client = rpc::Client::new();
+    let mut bytes = client.request(&Request::Handshake { version: rpc::VERSION }).1;
+    for request in requests {
+        bytes.extend(client.request(request).1);
+    }
+    let mut stream = TcpStream::connect(agent.rpc_addr().expect("a port")).expect("connects");
+    stream.write_all(&bytes).expect("is sent");
+    settle();
+    agent.wake();
+    stream
+}
+
+#[test]
+fn patterns_of_so_many_bytes_are_compiled_in_one_turn_and_the_rest_waits() {
+    let mut agent = agent("127.0.87.20");
+    let heavy =
+        Request::MembersFiltered { tags: Vec::new(), status: Vec::new(), name: br"\pL{60}".to_vec(), encodings: false };
+    let requests = [heavy.clone(), heavy.clone(), heavy];
+    let streams = [(); 4].map(|()| client_of(&mut agent, &requests));
+    let mut turns = 0;
+    let is_waiting = |agent: &mut Agent| {
+        let ids = agent.rpc.ids();
+        ids.into_iter().any(|id| agent.rpc.client(id).is_some_and(|client| client.postponed.is_some()))
+    };
+    loop {
+        agent.serve_clients(agent.now());
+        turns += 1;
+        if !is_waiting(&mut agent) {
+            break;
+        }
+        assert_eq!(agent.rpc.deadline(Time::ZERO), Some(Time::ZERO), "the next turn is at once");
+    }
+    assert!((4..=12).contains(&turns), "at most a few of the 12 in each: {turns}");
+    assert_eq!(agent.rpc.ids().len(), streams.len());
+}
+
+#[test]
+fn queries_of_a_client_that_is_gone_are_ended() {
+    let mut agent = agent("127.0.87.21");
+    let year = 365 * 24 * 3_600 * 1_000_000_000;
+    let query = Request::Query(rpc::Query { name: b"q".to_vec(), timeout: year, ..rpc::Query::default() });
+    let requests = vec![query; CLIENT_ACTIONS_PER_TURN];
+    // More than can run at one time, if each stayed.
+    for round in 0..=limits::QUERIES_RUNNING_MAX / CLIENT_ACTIONS_PER_TURN {
+        let stream = client_of(&mut agent, &requests);
+        agent.serve_clients(agent.now());
+        assert_eq!(agent.requests.len(), requests.len(), "round {round}");
+        drop(stream);
+        settle();
+        agent.wake();
+        agent.serve_clients(agent.now());
+        agent.serve_clients(agent.now());
+        assert_eq!((agent.requests.len(), agent.rpc.ids().len()), (0, 0), "round {round}");
+    }
+    let stream = client_of(&mut agent, &requests);
+    agent.serve_clients(agent.now());
+    assert_eq!(agent.requests.len(), requests.len(), "there is room");
+    drop(stream);
+}
+
 #[test]
 fn of_one_client_so_many_requests_are_served_in_one_turn() {
     let mut agent = agent("127.0.87.5");

@@ -237,6 +237,7 @@ impl Agent {
             | Reply::QueryDone
             | Reply::Responded
             | Reply::TagsSet
+            | Reply::QueryEnded
             | Reply::Keys(_) => discovery.joined(hosts, |_| true),
         }
     }

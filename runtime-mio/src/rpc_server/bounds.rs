@@ -1,13 +1,13 @@
 //! What clients can make an agent hold, and what slow ones are told that they missed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::time::Duration;
 
 use villein_core::Time;
 use villein_core::log::Level;
 
-use super::{Client, RpcServer};
+use super::{Client, RpcServer, STRANGER};
 use crate::limits::{CLIENT_REQUESTS_BYTES_MAX, CLIENTS_GONE_MAX, CLIENTS_MAX, DESCRIPTORS_KEPT};
 use crate::log_pace::{Kind, Pace};
 use crate::log_ring::Journal;
@@ -23,6 +23,17 @@ pub(super) fn clients_max(descriptors: Option<u64>) -> usize {
     let Some(descriptors) = descriptors else { return CLIENTS_MAX };
     let left = descriptors.saturating_sub(DESCRIPTORS_KEPT).max(descriptors / 4);
     usize::try_from(left).map_or(CLIENTS_MAX, |left| left.min(CLIENTS_MAX))
+}
+
+/// Makes room for a client where all places are taken: of those that have not said who they are the oldest gives way, so that
+/// who says nothing keeps nobody out. False: all have.
+pub(super) fn make_room(clients: &mut BTreeMap<u64, Client>, left: &mut Vec<u64>, journal: &mut Journal) -> bool {
+    let Some((&id, client)) = clients.iter().find(|(_, client)| !client.session.is_admitted()) else { return false };
+    let (peer, taken) = (client.peer, clients.len());
+    journal.log(Level::Warn, format_args!("agent.ipc: Closing client: {peer}: {STRANGER}, and {taken} are connected"));
+    clients.remove(&id);
+    left.push(id);
+    true
 }
 
 impl RpcServer {

@@ -59,6 +59,35 @@ fn members_are_filtered_by_anchored_patterns() {
 }
 
 #[test]
+fn patterns_that_cost_much_are_postponed_and_every_request_is_answered() {
+    let one = tagged("127.0.98.30");
+    let mut clients = [(); 3].map(|()| one.client());
+    let sent = clients
+        .each_mut()
+        .map(|client| [(); 4].map(|()| client.send("members-filtered", filter(&[("role", r"web|\pL{60}")], "", ""))));
+    let mut quick = one.client();
+    assert_eq!(quick.members().len(), 1);
+    for (client, sent) in clients.iter_mut().zip(sent) {
+        for seq in sent {
+            assert_eq!(client.header(seq), "");
+            assert_eq!(client.next().expect("a body").field("Members").list().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn the_patterns_of_one_request_may_not_cost_much_together() {
+    let one = tagged("127.0.98.31");
+    let tags: Vec<String> = (0..100).map(|tag| format!("tag{tag}")).collect();
+    let tags: Vec<(&str, &str)> = tags.iter().map(|tag| (tag.as_str(), r"\pL{60}?")).collect();
+    let mut client = one.client();
+    assert_eq!(client.ask("members-filtered", filter(&tags[..1], "", "")).field("Members").list().len(), 0);
+    client.send("members-filtered", filter(&tags, "", ""));
+    assert_eq!(client.next(), None);
+    one.output.wait_for("Failed to compile regex: error parsing regexp: regexp/syntax: internal error: `^\\pL{60}?$`");
+}
+
+#[test]
 fn stats_have_every_key_that_clients_read() {
     let one = tagged("127.0.98.3");
     let stats = one.client().ask("stats", None);

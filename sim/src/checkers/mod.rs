@@ -162,6 +162,7 @@ impl Checkers {
             | Reply::Responded
             | Reply::TagsSet
             | Reply::Keys(_)
+            | Reply::QueryEnded
             | Reply::Failed(_) => {
                 let fits = !asked.is_started;
                 pending.remove(&id);
