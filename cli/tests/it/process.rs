@@ -18,8 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait before an agent is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often an agent is asked; with the pauses this is about `PATIENCE`.
-const ATTEMPTS: u32 = 300;
+/// How often an agent is asked. With the pauses this is a minute and a half, some push/pulls of the profile local: a word
+/// that gossip has not brought comes with one of those.
+const ATTEMPTS: u32 = 900;
 
 /// Whose `serf` runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
