@@ -83,15 +83,16 @@ impl GoRegex {
     }
 }
 
-/// Compiles a pattern the way a member filter does: `^` before it, `$` after it, and no parentheses around it.
+/// Compiles a pattern the way a member filter does: `^` before it, `$` after it, and no parentheses around it. `bytes` is as
+/// for [`GoRegex::within`].
 ///
 /// So `a|b` means "starts with a, or ends with b", `*` alone is legal, and an error quotes what was added too.
 ///
 /// # Errors
 ///
-/// As [`GoRegex::new`].
-pub fn anchored(pattern: &[u8]) -> Result<GoRegex, GoRegexError> {
-    GoRegex::new(&[b"^", pattern, b"$"].concat())
+/// As [`GoRegex::within`].
+pub fn anchored(pattern: &[u8], bytes: &mut usize) -> Result<GoRegex, GoRegexError> {
+    GoRegex::within(&[b"^", pattern, b"$"].concat(), bytes)
 }
 
 /// Builds the matcher; `None` if it would be larger than `most` bytes.

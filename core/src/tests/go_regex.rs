@@ -5,9 +5,13 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::go_regex::{ErrorCode, GoRegex, GoRegexError, PATTERN_BYTES_MAX, anchored};
+use crate::go_regex::{self, ErrorCode, GoRegex, GoRegexError, PATTERN_BYTES_MAX, PROGRAM_BYTES_MAX};
 
 /// A pattern's error in Go's words, byte for byte, or whether it matches.
+fn anchored(pattern: &[u8]) -> Result<GoRegex, GoRegexError> {
+    go_regex::anchored(pattern, &mut { PROGRAM_BYTES_MAX })
+}
+
 fn outcome(compiled: Result<GoRegex, GoRegexError>, text: &[u8]) -> Result<bool, Vec<u8>> {
     match compiled {
         Ok(regex) => Ok(regex.is_match(text)),

@@ -1,7 +1,7 @@
 //! The patterns of members-filtered (rpc.md 6).
 
 use villein_core::event::MemberInfo;
-use villein_core::go_regex::{GoRegex, GoRegexError};
+use villein_core::go_regex::{GoRegex, GoRegexError, anchored};
 
 use crate::limits::{PATTERN_BYTE_COST, REQUEST_PROGRAM_BYTES_MAX};
 
@@ -27,7 +27,10 @@ impl Filter {
     }
 
     fn within(left: &mut usize, tags: &[(Vec<u8>, Vec<u8>)], status: &[u8], name: &[u8]) -> Result<Self, GoRegexError> {
-        let mut pattern = |text: &[u8]| anchored(text, left);
+        let mut pattern = |text: &[u8]| {
+            *left = left.saturating_sub(text.len().saturating_mul(PATTERN_BYTE_COST));
+            anchored(text, left)
+        };
         let mut optional = |text: &[u8]| (!text.is_empty()).then(|| pattern(text)).transpose();
         let (name, status) = (optional(name)?, optional(status)?);
         let tags = tags.iter().map(|(key, text)| Ok((key.clone(), pattern(text)?)));
@@ -42,12 +45,6 @@ impl Filter {
             && holds(&self.status, member.status.to_string().as_bytes())
             && self.tags.iter().all(|(key, pattern)| pattern.is_match(member.tags.get(key).map_or(b"", Vec::as_slice)))
     }
-}
-
-/// Compiles a pattern between `^` and `$` to at most `bytes`, and takes from them what it and its text come to.
-fn anchored(text: &[u8], bytes: &mut usize) -> Result<GoRegex, GoRegexError> {
-    *bytes = bytes.saturating_sub(text.len().saturating_mul(PATTERN_BYTE_COST));
-    GoRegex::within(&[b"^", text, b"$"].concat(), bytes)
 }
 
 #[cfg(test)]
