@@ -287,7 +287,7 @@ impl World {
     /// What a node waits for comes, or an answer to a query.
     fn answer(&mut self, pick: &mut Pick<'_>) {
         let place = usize::from(pick.byte());
-        match pick.below(3) {
+        match pick.below(4) {
             0 if !self.lookups.is_empty() => {
                 let (to, id) = self.lookups.swap_remove(place % self.lookups.len());
                 let found = (0..pick.below(3)).map(|_| addr(pick.below(NODES + 1))).collect();
@@ -302,6 +302,11 @@ impl World {
             2 if !self.queries.is_empty() => {
                 let (to, query) = self.queries.swap_remove(place % self.queries.len());
                 self.order(to, Command::Respond { query, payload: pick.bytes().into() });
+            }
+            // Some of the orders were queries, and some of those still run.
+            3 if self.requests > 0 => {
+                let query = RequestId(1 + u64::from(pick.number()) % self.requests);
+                self.order(place % NODES, Command::EndQuery(query));
             }
             _ => {}
         }
