@@ -102,6 +102,9 @@ pub const RELAYED_PER_SECOND_MAX: u32 = 4_096;
 /// Words on queries that a node sends, a second, to where no member of the asker's name is known to be: who asks may be new
 /// here, or of a release that does not say its name, but may not be anybody's address.
 pub const STRANGER_WORDS_PER_SECOND_MAX: u32 = 32;
+/// Words on queries that are passed on, a second, to an address without a name, as old releases ask for it: each is
+/// looked for among all members.
+pub const NAMELESS_RELAYS_PER_SECOND_MAX: u32 = 256;
 /// Queries of our own that wait for answers.
 pub const QUERIES_RUNNING_MAX: usize = 1_024;
 /// Of these, how many are kept for the cluster's own: about keys, and the vote about our name.

@@ -80,7 +80,7 @@ struct Scratch {
 const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The format of a checkpoint; a checkpoint of another one is refused.
-pub(crate) const CHECKPOINT_VERSION: u16 = 8;
+pub(crate) const CHECKPOINT_VERSION: u16 = 9;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -177,7 +177,7 @@ impl Serf {
             SerfMessage::Event(event) => self.on_gossiped_event(ctx, event, original),
             SerfMessage::Query(query) => self.on_gossiped_query(ctx, swim, query, original),
             SerfMessage::Response(response) => self.on_response(ctx, swim, response),
-            SerfMessage::Relay(relay) => Self::on_relay(ctx, relay),
+            SerfMessage::Relay(relay) => self.on_relay(ctx, relay),
         }
     }
 

@@ -56,6 +56,8 @@ pub(super) struct Queries {
     relayed: Allowance,
     /// Words to where no member is known to be.
     to_strangers: Allowance,
+    /// Words that we pass on to an address alone.
+    nameless: Allowance,
 }
 
 /// Where the words on a query go.
@@ -102,6 +104,7 @@ impl Queries {
             patterns: Allowance::new(limits::FILTERS_PROGRAM_BYTES_MAX),
             relayed: Allowance::new(limits::RELAYED_PER_SECOND_MAX),
             to_strangers: Allowance::new(limits::STRANGER_WORDS_PER_SECOND_MAX),
+            nameless: Allowance::new(limits::NAMELESS_RELAYS_PER_SECOND_MAX),
         }
     }
 }
@@ -364,9 +367,13 @@ impl Serf {
     }
 
     /// Passes a word on, once, to a member that is known to be there: nobody else is written to on a peer's say-so.
-    pub(super) fn on_relay(ctx: &mut Ctx<'_>, relay: Relay) {
+    pub(super) fn on_relay(&mut self, ctx: &mut Ctx<'_>, relay: Relay) {
         let Relay { to, node, response } = relay;
         let slot = if node.as_bytes().is_empty() {
+            if self.queries.nameless.left(ctx.now) == 0 {
+                return ctx.dropped("relays without a name", limits::NAMELESS_RELAYS_PER_SECOND_MAX as usize, 1);
+            }
+            self.queries.nameless.take(ctx.now, 1);
             ctx.table.entries().find(|(_, member)| member.identity.addr == to).map(|(slot, _)| slot)
         } else {
             let is_there = |slot: &Slot| ctx.table.find(*slot).is_some_and(|member| member.identity.addr == to);

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::tests::bounds::{drops, works_on};
 use crate::tests::harness::{Lone, addr, alive, name};
 use crate::types::{GossipAddr, Name, QueryId};
-use crate::wire::{Message, Query, SerfMessage};
+use crate::wire::{Message, Query, QueryResponse, Relay, SerfMessage};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -91,5 +91,26 @@ fn an_address_that_is_no_members_gets_so_many_words_a_second_and_no_relays_beyon
     words(&mut lone);
     lone.hear(1, &[query(most + 3, name(66), nobody, 0)]);
     assert_eq!(words(&mut lone), (0, [nobody].into()));
+    works_on(&mut lone);
+}
+
+#[test]
+fn so_many_words_a_second_are_passed_on_to_an_address_without_a_name_and_all_to_a_named_member() {
+    let mut lone = among(8);
+    let most = limits::NAMELESS_RELAYS_PER_SECOND_MAX as usize;
+    let response =
+        || QueryResponse { ltime: LamportTime(1), id: QueryId(1), from: name(2), ack: true, payload: [].into() };
+    let relay = |node: Name, to: SocketAddr| {
+        Message::Serf(SerfMessage::Relay(Relay { to: to.into(), node, response: response() }))
+    };
+    (0..most).for_each(|_| lone.hear(1, &[relay(Name::from(""), addr(3))]));
+    assert_eq!(words(&mut lone), (0, [addr(3)].repeat(most)));
+    lone.hear(1, &[relay(Name::from(""), addr(3)), relay(name(4), addr(4))]);
+    assert_eq!(words(&mut lone), (0, [addr(4)].into()));
+    assert_eq!((drops(&lone, "relays without a name"), lone.node.stats().dropped), (1, 1));
+    lone.wait(SECOND);
+    words(&mut lone);
+    lone.hear(1, &[relay(Name::from(""), addr(3))]);
+    assert_eq!(words(&mut lone), (0, [addr(3)].into()));
     works_on(&mut lone);
 }
