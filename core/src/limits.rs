@@ -81,6 +81,9 @@ pub const BROADCAST_WAITS_MAX: usize = 1_024;
 pub const COALESCED_MAX: usize = 16_384;
 /// Messages and nodes of one push/pull (gossip-wire.md 10.1).
 pub const PUSH_PULL_NODES_MAX: usize = 1_048_576;
+/// Bytes that the lists of one push/pull may take once they are read: as many as it may have on its stream. Those of
+/// 150,000 members with short names and tags do.
+pub const PUSH_PULL_ALLOCATED_MAX: usize = STREAM_BYTES_MAX;
 /// Bytes of name and payload of a user event, sent or accepted (protocol.md 2.7: the cap of its limit).
 pub const USER_EVENT_BYTES_MAX: usize = 9_216;
 /// Lamport times of user events and of queries that are remembered to tell duplicates (protocol.md 2.15).

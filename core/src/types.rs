@@ -38,6 +38,13 @@ impl FewBytes {
             Self::Long(bytes) => bytes,
         }
     }
+
+    const fn allocated(&self) -> usize {
+        match self {
+            Self::Short(..) => 0,
+            Self::Long(bytes) => bytes.len(),
+        }
+    }
 }
 
 /// A node's name: any bytes, compared as bytes, shown lossily to people. A short one allocates nothing.
@@ -53,6 +60,11 @@ impl Name {
     /// The bytes as they travel.
     pub const fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    /// Bytes that it takes beside those of the value itself.
+    pub(crate) const fn allocated(&self) -> usize {
+        self.0.allocated()
     }
 }
 
@@ -310,6 +322,11 @@ impl Meta {
     /// The bytes as they travel.
     pub const fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
+    }
+
+    /// Bytes that it takes beside those of the value itself.
+    pub(crate) const fn allocated(&self) -> usize {
+        self.0.allocated()
     }
 }
 

@@ -25,6 +25,11 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// How many bytes are left.
+    pub const fn left(&self) -> usize {
+        self.bytes.len().saturating_sub(self.at)
+    }
+
     /// The limits that hold.
     pub const fn limits(&self) -> Limits {
         self.limits

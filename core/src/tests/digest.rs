@@ -34,8 +34,8 @@ fn said(lone: &mut Lone, id: StreamId) -> (Vec<StreamMessage>, Option<StreamActi
     for output in lone.out.extract_if(.., |output| matches!(output, Output::Stream { id: other, .. } if *other == id)) {
         let Output::Stream { action, .. } = output else { unreachable!("only streams were taken") };
         match action {
-            StreamAction::Write(bytes) => {
-                let opened = native::open_stream(&bytes, envelope(&Keyring::default()), id.is_ours());
+            StreamAction::Write(mut bytes) => {
+                let opened = native::open_stream(&mut bytes, envelope(&Keyring::default()), id.is_ours());
                 messages.push(opened.expect("a frame of our own").expect("the whole frame"));
             }
             StreamAction::Finish | StreamAction::Abort => end = Some(action),

@@ -248,7 +248,7 @@ impl Lone {
 fn is_state(node: &Node, bytes: &[u8], id: StreamId) -> bool {
     let keyring = Keyring::new(node.keys().cloned().collect());
     let envelope = Envelope { keyring: &keyring, label: &node.config().label };
-    matches!(native::open_stream(bytes, envelope, id.is_ours()), Ok(Some(StreamMessage::PushPull(_))))
+    matches!(native::open_stream(&mut bytes.to_vec(), envelope, id.is_ours()), Ok(Some(StreamMessage::PushPull(_))))
 }
 
 /// An event as one line.

@@ -1,6 +1,7 @@
 //! Tests of whole nodes, of the encodings, and of captured vectors.
 
 mod bounds;
+mod bounds_push_pull;
 mod bounds_serf;
 mod bounds_words;
 mod cluster;

@@ -7,7 +7,9 @@ use crate::coordinate::Coordinate;
 use crate::lamport::LamportTime;
 use crate::rng::{Purpose, Rng, Seed};
 use crate::types::{GossipAddr, Incarnation, Meta, Name, SeqNo, Versions};
-use crate::wire::native::entries::{NODE_BYTES_MIN, STATUS_BYTES_MIN, push_node, push_status, take_nodes};
+use crate::wire::native::entries::{
+    NAME_BYTES_MIN, NODE_BYTES_MIN, STATUS_BYTES_MIN, push_node, push_status, take_names, take_nodes,
+};
 use crate::wire::native::{decode, decode_any, encode};
 use crate::wire::{Accused, Ack, Alive, Budget, Message, NodeState, Ping, ReplyTo, SwimState, WireError};
 
@@ -52,7 +54,7 @@ fn any_bytes_are_read_as_postcard_reads_them() {
         bytes[place] ^= 1 << rng.index(Purpose::ProbeOrder, 8);
         bytes.truncate(bytes.len() - rng.index(Purpose::ProbeOrder, 3));
         let mut rest = &bytes[..];
-        let ours = take_nodes(&mut rest, 1);
+        let ours = take_nodes(&mut rest, 1, &mut Budget::push_pull());
         match postcard::take_from_bytes::<NodeState>(&bytes) {
             Ok((node, _)) if node.alive.node.as_bytes().is_empty() => assert_eq!(ours, Err(WireError::OutOfRange)),
             Ok((node, behind)) => {
@@ -86,6 +88,9 @@ fn the_shortest_entries_are_not_shorter_than_what_room_is_made_for() {
     bytes.clear();
     push_status(&(Name::from("a"), LamportTime(0)), &mut bytes);
     assert_eq!(bytes.len(), STATUS_BYTES_MIN);
+    bytes = postcard::to_allocvec(&Name::from("a")).expect("it can be written");
+    assert_eq!(bytes.len(), NAME_BYTES_MIN);
+    assert_eq!(take_names(&mut &*bytes, 1, &mut Budget::push_pull()), Ok([Name::from("a")].into()));
 }
 
 #[test]

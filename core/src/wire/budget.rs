@@ -33,6 +33,11 @@ impl Budget {
         Self { work: 0, work_max: usize::MAX, allocated: 0, allocated_max: usize::MAX }
     }
 
+    /// For the lists of a push/pull: they are many small things, which take several times their bytes.
+    pub(crate) const fn push_pull() -> Self {
+        Self { allocated_max: limits::PUSH_PULL_ALLOCATED_MAX, ..Self::stream() }
+    }
+
     /// Bytes read, copied or expanded so far.
     pub const fn work_done(&self) -> usize {
         self.work
@@ -67,6 +72,17 @@ impl Budget {
         }
         self.allocated = allocated;
         Ok(())
+    }
+
+    /// Room for `count` entries, or for as many as can stand in `bytes` if each has `least` or more. What an entry allocates
+    /// beside its place is not counted yet.
+    ///
+    /// # Errors
+    /// Those of [`Self::allocate`].
+    pub(super) fn list<T>(&mut self, count: usize, bytes: usize, least: usize) -> Result<Vec<T>, WireError> {
+        let count = count.min(bytes.checked_div(least).unwrap_or_default());
+        self.allocate(count.saturating_mul(size_of::<T>()))?;
+        Ok(Vec::with_capacity(count))
     }
 
     /// Counts what one more entry of `list` allocates: a list that is full doubles, and begins with a few entries.

@@ -168,7 +168,7 @@ pub fn open_stream(
     match behind.first() {
         None => Ok(None),
         Some(&native::MAGIC) => match native::stream_len(start, envelope, dialler)? {
-            Some(len) if len <= received.len() => native::open_stream(&received.take(), envelope, dialler),
+            Some(len) if len <= received.len() => native::open_stream(&mut received.take(), envelope, dialler),
             Some(_) | None => Ok(None),
         },
         Some(&byte) if !memberlist::is_first_byte(byte) => Err(WireError::Magic(byte)),

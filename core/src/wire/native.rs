@@ -373,28 +373,16 @@ fn decode_stream(bytes: &[u8]) -> Result<StreamMessage, WireError> {
         StreamForm::User(message) => StreamMessage::User(message.0.into()),
         StreamForm::Digest(form) => StreamMessage::Digest(form.into_digest()),
         StreamForm::PushPull(PushPullHead { join, ltime, event_ltime, query_ltime, nodes, statuses, left, events }) => {
-            let nodes = entries::take_nodes(&mut rest, nodes)?;
-            let statuses = entries::take_statuses(&mut rest, statuses)?;
-            let left = take_entries(&mut rest, left, Bytes::member)?;
-            let events = serf::take_events(&mut rest, events)?;
+            let mut budget = Budget::push_pull();
+            let nodes = entries::take_nodes(&mut rest, nodes, &mut budget)?;
+            let statuses = entries::take_statuses(&mut rest, statuses, &mut budget)?;
+            let left = entries::take_names(&mut rest, left, &mut budget)?;
+            let events = serf::take_events(&mut rest, entry_count(events)?, &mut budget)?;
             let serf = SerfState { ltime, event_ltime, query_ltime, statuses, left, events };
             StreamMessage::PushPull(PushPull { join, nodes, serf, unreadable: 0 })
         }
     };
     if rest.is_empty() { Ok(message) } else { Err(WireError::Malformed) }
-}
-
-/// Reads `count` entries one by one: the vector grows with what is really there.
-fn take_entries<'a, F: Deserialize<'a>, T>(
-    rest: &mut &'a [u8],
-    count: u32,
-    into: impl Fn(F) -> Result<T, WireError>,
-) -> Result<Vec<T>, WireError> {
-    let mut read = Vec::new();
-    for _ in 0..entry_count(count)? {
-        read.push(into(take(rest)?)?);
-    }
-    Ok(read)
 }
 
 /// How many entries of one kind a push/pull says it has, if it may have so many.

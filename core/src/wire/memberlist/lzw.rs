@@ -60,7 +60,9 @@ fn decode(mut compressed: &[u8], max: usize, budget: &mut Budget) -> Result<Vec<
         budget.spend(expanded.len())?;
         let wanted = plain.len().saturating_add(expanded.len());
         if wanted > plain.capacity() {
-            let capacity = wanted.max(plain.capacity().saturating_mul(2));
+            // What it has and what it gets are held at one time: the last step is one to all that there may be.
+            let doubled = wanted.max(plain.capacity().saturating_mul(2));
+            let capacity = if doubled > max >> 1 { max } else { doubled };
             budget.allocate(capacity)?;
             plain.reserve_exact(capacity.saturating_sub(plain.len()));
         }

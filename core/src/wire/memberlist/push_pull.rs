@@ -9,10 +9,12 @@ use crate::lamport::LamportTime;
 use crate::limits;
 use crate::msgpack::{Dialect, ReadError, Reader, Writer};
 use crate::types::{Name, Versions};
-use crate::wire::{EventsAt, Fired, NodeState, PushPull, SerfState, SwimState, WireError};
+use crate::wire::{Budget, EventsAt, Fired, NodeState, PushPull, SerfState, SwimState, WireError};
 
 /// Type byte of the state of the layer above.
 const SERF_STATE: u8 = 2;
+/// Bytes of the shortest entry of a list that may be one at all.
+const ENTRY_BYTES_MIN: usize = 1;
 /// Places of upstream's ring of user events; an event stands at its Lamport time modulo this.
 const RING: u64 = 512;
 
@@ -107,10 +109,15 @@ fn write_events(events: &[EventsAt], writer: &mut Writer) {
 /// Reads what stands behind the type byte; `reader` stands before the head in `bytes`.
 pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<PushPull, WireError> {
     let head = Head::read(reader)?;
-    let mut state = PushPull { join: head.join, nodes: Vec::new(), serf: SerfState::default(), unreadable: 0 };
+    let mut budget = Budget::push_pull();
+    let nodes = budget.list(head.nodes, bytes.len(), ENTRY_BYTES_MIN)?;
+    let mut state = PushPull { join: head.join, nodes, serf: SerfState::default(), unreadable: 0 };
     for _ in 0..head.nodes {
         match read_node(reader)? {
-            Some(node) => state.nodes.push(node),
+            Some(node) => {
+                budget.allocate(node.alive.node.allocated().saturating_add(node.alive.meta.allocated()))?;
+                state.nodes.push(node);
+            }
             None => state.unreadable = state.unreadable.saturating_add(1),
         }
     }
@@ -118,7 +125,7 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<PushPull, Wi
         let behind = bytes.get(reader.position()..).unwrap_or_default();
         let behind = behind.get(..head.serf_bytes).ok_or(WireError::Truncated)?;
         // The members count even if the layer above is not one that we know.
-        match read_state(behind) {
+        match read_state(behind, &mut budget) {
             Ok(serf) => state.serf = serf,
             Err(_) => state.unreadable = state.unreadable.saturating_add(1),
         }
@@ -151,17 +158,17 @@ fn read_node(reader: &mut Reader<'_>) -> Result<Option<NodeState>, WireError> {
     Ok(parts.finish().ok().map(|alive| NodeState { alive, state }))
 }
 
-fn read_state(bytes: &[u8]) -> Result<SerfState, WireError> {
+fn read_state(bytes: &[u8], budget: &mut Budget) -> Result<SerfState, WireError> {
     let Some((&SERF_STATE, behind)) = bytes.split_first() else { return Err(WireError::Unexpected) };
     let mut state = SerfState::default();
     let order = ["LTime", "StatusLTimes", "LeftMembers", "EventLTime", "Events", "QueryLTime"];
     reader(behind).structure(&order, |reader, field| {
         match field {
             "LTime" => state.ltime = LamportTime(fields::u64(reader)?),
-            "StatusLTimes" => state.statuses = read_statuses(reader)?,
-            "LeftMembers" => state.left = read_left(reader)?,
+            "StatusLTimes" => state.statuses = read_statuses(reader, budget)?,
+            "LeftMembers" => state.left = read_left(reader, budget)?,
             "EventLTime" => state.event_ltime = LamportTime(fields::u64(reader)?),
-            "Events" => state.events = read_events(reader)?,
+            "Events" => state.events = read_events(reader, budget)?,
             _ => state.query_ltime = LamportTime(fields::u64(reader)?),
         }
         Ok(())
@@ -170,22 +177,35 @@ fn read_state(bytes: &[u8]) -> Result<SerfState, WireError> {
 }
 
 /// A name that no member can have is passed over.
-fn read_statuses(reader: &mut Reader<'_>) -> Result<Vec<(Name, LamportTime)>, ReadError> {
-    let mut statuses = Vec::new();
-    for _ in 0..bounded(reader.map()?)? {
-        let name = reader.raw()?;
+fn read_statuses(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Vec<(Name, LamportTime)>, ReadError> {
+    let count = bounded(reader.map()?)?;
+    let mut statuses = within(budget.list(count, reader.left(), ENTRY_BYTES_MIN))?;
+    for _ in 0..count {
+        let name = read_name(reader, budget)?;
         let ltime = LamportTime(fields::u64(reader)?);
-        statuses.extend(fields::member(&name).ok().map(|name| (name, ltime)));
+        statuses.extend(name.map(|name| (name, ltime)));
     }
     Ok(statuses)
 }
 
-fn read_left(reader: &mut Reader<'_>) -> Result<Vec<Name>, ReadError> {
-    let mut left = Vec::new();
-    for _ in 0..bounded(reader.array()?)? {
-        left.extend(fields::member(&reader.raw()?).ok());
+fn read_left(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Vec<Name>, ReadError> {
+    let count = bounded(reader.array()?)?;
+    let mut left = within(budget.list(count, reader.left(), ENTRY_BYTES_MIN))?;
+    for _ in 0..count {
+        left.extend(read_name(reader, budget)?);
     }
     Ok(left)
+}
+
+fn read_name(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Option<Name>, ReadError> {
+    let name = fields::member(&reader.raw()?).ok();
+    within(budget.allocate(name.as_ref().map_or(0, Name::allocated)))?;
+    Ok(name)
+}
+
+/// What the budget says, to a reader.
+fn within<T>(counted: Result<T, WireError>) -> Result<T, ReadError> {
+    counted.map_err(|_| ReadError::Invalid("the lists take too much memory"))
 }
 
 fn bounded(count: usize) -> Result<usize, ReadError> {
@@ -193,7 +213,7 @@ fn bounded(count: usize) -> Result<usize, ReadError> {
 }
 
 /// Reads the ring: places without events are nil.
-fn read_events(reader: &mut Reader<'_>) -> Result<Vec<EventsAt>, ReadError> {
+fn read_events(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Vec<EventsAt>, ReadError> {
     let mut events = Vec::new();
     let mut room = limits::PUSH_PULL_NODES_MAX;
     for _ in 0..bounded(reader.array()?)? {
@@ -204,11 +224,12 @@ fn read_events(reader: &mut Reader<'_>) -> Result<Vec<EventsAt>, ReadError> {
         reader.structure(&["LTime", "Events"], |reader, field| {
             match field {
                 "LTime" => at.ltime = LamportTime(fields::u64(reader)?),
-                _ => at.events = read_fired(reader, &mut room)?,
+                _ => at.events = read_fired(reader, &mut room, budget)?,
             }
             Ok(())
         })?;
         if !at.events.is_empty() {
+            within(budget.grow(&events))?;
             events.push(at);
         }
     }
@@ -216,7 +237,7 @@ fn read_events(reader: &mut Reader<'_>) -> Result<Vec<EventsAt>, ReadError> {
 }
 
 /// Reads the events of one Lamport time; those that are too long to be accepted are passed over.
-fn read_fired(reader: &mut Reader<'_>, room: &mut usize) -> Result<Vec<Fired>, ReadError> {
+fn read_fired(reader: &mut Reader<'_>, room: &mut usize, budget: &mut Budget) -> Result<Vec<Fired>, ReadError> {
     let mut fired = Vec::new();
     let count = reader.array()?;
     *room = room.checked_sub(count).ok_or(ReadError::Invalid("there are too many events"))?;
@@ -229,7 +250,9 @@ fn read_fired(reader: &mut Reader<'_>, room: &mut usize) -> Result<Vec<Fired>, R
             }
             Ok(())
         })?;
-        if name.len().saturating_add(payload.len()) <= limits::USER_EVENT_BYTES_MAX {
+        let bytes = name.len().saturating_add(payload.len());
+        if bytes <= limits::USER_EVENT_BYTES_MAX {
+            within(budget.grow(&fired).and_then(|()| budget.allocate(bytes)))?;
             fired.push(Fired { name: name.into_owned().into(), payload: payload.into_owned().into() });
         }
     }

@@ -7,12 +7,14 @@ use super::{Bytes, entry_count};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::types::{GossipAddr, Incarnation, Meta, Name, Versions};
-use crate::wire::{Alive, NodeState, SwimState, WireError};
+use crate::wire::{Alive, Budget, NodeState, SwimState, WireError};
 
 /// Bytes of the shortest member: a name of one byte, no metadata, an address of four.
 pub(crate) const NODE_BYTES_MIN: usize = 17;
 /// Bytes of the shortest status.
 pub(crate) const STATUS_BYTES_MIN: usize = 3;
+/// Bytes of the shortest name of a list.
+pub(crate) const NAME_BYTES_MIN: usize = 2;
 
 /// Appends a member.
 pub(crate) fn push_node(NodeState { alive, state }: &NodeState, out: &mut Vec<u8>) {
@@ -35,8 +37,8 @@ pub(crate) fn push_status((name, ltime): &(Name, LamportTime), out: &mut Vec<u8>
 }
 
 /// Reads so many members. Room is made for those that the bytes can hold.
-pub(crate) fn take_nodes(rest: &mut &[u8], count: u32) -> Result<Vec<NodeState>, WireError> {
-    take_all(rest, count, NODE_BYTES_MIN, |reader| {
+pub(crate) fn take_nodes(rest: &mut &[u8], count: u32, budget: &mut Budget) -> Result<Vec<NodeState>, WireError> {
+    take_all(rest, count, NODE_BYTES_MIN, budget, |reader, budget| {
         let node = reader.bytes()?;
         let incarnation = Incarnation(reader.u32()?);
         let addr = reader.addr()?;
@@ -51,17 +53,26 @@ pub(crate) fn take_nodes(rest: &mut &[u8], count: u32) -> Result<Vec<NodeState>,
         };
         let meta = Meta::new(Bytes(meta).at_most(limits::META_BYTES_ACCEPTED)?);
         let alive = Alive { node: Bytes(node).member()?, incarnation, addr, meta, versions };
+        budget.allocate(alive.node.allocated().saturating_add(alive.meta.allocated()))?;
         Ok(NodeState { alive, state })
     })
 }
 
 /// Reads so many statuses.
-pub(crate) fn take_statuses(rest: &mut &[u8], count: u32) -> Result<Vec<(Name, LamportTime)>, WireError> {
-    take_all(rest, count, STATUS_BYTES_MIN, |reader| {
-        let node = reader.bytes()?;
-        let ltime = LamportTime(reader.number(u64::BITS)?);
-        Ok((Bytes(node).member()?, ltime))
+pub(crate) fn take_statuses(
+    rest: &mut &[u8],
+    count: u32,
+    budget: &mut Budget,
+) -> Result<Vec<(Name, LamportTime)>, WireError> {
+    take_all(rest, count, STATUS_BYTES_MIN, budget, |reader, budget| {
+        let name = reader.name(budget)?;
+        Ok((name, LamportTime(reader.number(u64::BITS)?)))
     })
+}
+
+/// Reads so many names of members.
+pub(crate) fn take_names(rest: &mut &[u8], count: u32, budget: &mut Budget) -> Result<Vec<Name>, WireError> {
+    take_all(rest, count, NAME_BYTES_MIN, budget, |reader, budget| reader.name(budget))
 }
 
 /// Reads `count` entries, each of `least` bytes or more.
@@ -69,13 +80,14 @@ fn take_all<T>(
     rest: &mut &[u8],
     count: u32,
     least: usize,
-    read: impl Fn(&mut Reader<'_>) -> Result<T, WireError>,
+    budget: &mut Budget,
+    read: impl Fn(&mut Reader<'_>, &mut Budget) -> Result<T, WireError>,
 ) -> Result<Vec<T>, WireError> {
     let count = entry_count(count)?;
     let mut reader = Reader(rest);
-    let mut taken = Vec::with_capacity(count.min(rest.len().checked_div(least).unwrap_or_default()));
+    let mut taken = budget.list(count, rest.len(), least)?;
     for _ in 0..count {
-        taken.push(read(&mut reader)?);
+        taken.push(read(&mut reader, budget)?);
     }
     *rest = reader.0;
     Ok(taken)
@@ -166,5 +178,12 @@ impl<'a> Reader<'a> {
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], WireError> {
         let len = self.number(usize::BITS)?;
         self.take(usize::try_from(len).unwrap_or(usize::MAX))
+    }
+
+    /// The name of a member.
+    fn name(&mut self, budget: &mut Budget) -> Result<Name, WireError> {
+        let name = Bytes(self.bytes()?).member()?;
+        budget.allocate(name.allocated())?;
+        Ok(name)
     }
 }

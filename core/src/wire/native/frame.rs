@@ -142,8 +142,9 @@ pub(crate) fn read_packet(
     if is_sealed(*header, envelope)? {
         let aad = Aad::new(header, envelope.label);
         budget.allocate(bytes.len())?;
-        open_sealed(bytes, envelope, &aad, scratch)?;
-        Ok(read_parts(scratch, budget, take))
+        scratch.clear();
+        scratch.extend_from_slice(bytes);
+        Ok(read_parts(open_in_place(scratch, envelope, &aad)?, budget, take))
     } else {
         let (crc, body) = bytes.split_first_chunk::<CRC_BYTES>().ok_or(WireError::Truncated)?;
         if u32::from_be_bytes(*crc) != checksum(header, envelope.label, body) {
@@ -188,12 +189,17 @@ pub fn seal_stream(message: &StreamMessage, envelope: Envelope<'_>, nonce: [u8; 
 }
 
 /// Reads the one frame of a stream direction: `None` while bytes are missing. `dialler`: whether the sender opened
-/// the stream. Until the frame is whole only its header is looked at, so it is cheap to ask again.
+/// the stream. Until the frame is whole only its header is looked at, so it is cheap to ask again. A sealed one is opened
+/// where it stands.
 ///
 /// # Errors
 /// Why the stream cannot be used, as soon as the bytes say so; bytes behind the frame are [`WireError::Malformed`].
 /// Label header, header and body together may take [`limits::STREAM_BYTES_MAX`].
-pub fn open_stream(bytes: &[u8], envelope: Envelope<'_>, dialler: bool) -> Result<Option<StreamMessage>, WireError> {
+pub fn open_stream(
+    bytes: &mut [u8],
+    envelope: Envelope<'_>,
+    dialler: bool,
+) -> Result<Option<StreamMessage>, WireError> {
     let Some(Frame { header, body, len, sealed }) = read_header(bytes, envelope, dialler)? else { return Ok(None) };
     if body.len() > len {
         return Err(WireError::Malformed);
@@ -201,15 +207,13 @@ pub fn open_stream(bytes: &[u8], envelope: Envelope<'_>, dialler: bool) -> Resul
     if body.len() < len {
         return Ok(None);
     }
-    if sealed {
-        let mut opened = Vec::new();
-        open_sealed(body, envelope, &Aad::new(header, envelope.label), &mut opened)?;
-        decode_stream(&opened).map(Some)
-    } else {
-        decode_stream(body).map(Some)
-    }
-    // The frame is whole: what ends too early in it never gets more bytes.
-    .map_err(|error| if error == WireError::Truncated { WireError::Malformed } else { error })
+    let (aad, body_at) = (Aad::new(header, envelope.label), bytes.len().saturating_sub(len));
+    let body = bytes.get_mut(body_at..).unwrap_or_default();
+    let plain = if sealed { open_in_place(body, envelope, &aad)? } else { body };
+    decode_stream(plain)
+        .map(Some)
+        // The frame is whole: what ends too early in it never gets more bytes.
+        .map_err(|error| if error == WireError::Truncated { WireError::Malformed } else { error })
 }
 
 /// How long the one frame of a stream direction is with all that stands before it; `None`: its header is not there yet.
@@ -259,13 +263,11 @@ fn read_header<'a>(bytes: &'a [u8], envelope: Envelope<'_>, dialler: bool) -> Re
     Ok(Some(Frame { header, body, len, sealed }))
 }
 
-/// Opens `nonce | ciphertext | tag` in `out`.
-fn open_sealed(bytes: &[u8], envelope: Envelope<'_>, aad: &Aad, out: &mut Vec<u8>) -> Result<(), WireError> {
-    let (nonce, bytes) = bytes.split_first_chunk::<NONCE_BYTES>().ok_or(WireError::Truncated)?;
-    let (sealed, tag) = bytes.split_last_chunk::<TAG_BYTES>().ok_or(WireError::Truncated)?;
-    out.clear();
-    out.extend_from_slice(sealed);
-    if envelope.keyring.open(nonce, aad.as_bytes(), out, tag) { Ok(()) } else { Err(WireError::NoKey) }
+/// Opens `nonce | ciphertext | tag` where it stands.
+fn open_in_place<'a>(bytes: &'a mut [u8], envelope: Envelope<'_>, aad: &Aad) -> Result<&'a [u8], WireError> {
+    let (nonce, bytes) = bytes.split_first_chunk_mut::<NONCE_BYTES>().ok_or(WireError::Truncated)?;
+    let (sealed, tag) = bytes.split_last_chunk_mut::<TAG_BYTES>().ok_or(WireError::Truncated)?;
+    if envelope.keyring.open(nonce, aad.as_bytes(), sealed, tag) { Ok(sealed) } else { Err(WireError::NoKey) }
 }
 
 /// Reads the parts of a packet. A bad one does not disturb its neighbours; where the lengths stop making sense, or

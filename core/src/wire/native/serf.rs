@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, append, take, take_entries};
+use super::{Bytes, append, take};
 use crate::lamport::LamportTime;
 use crate::limits;
 use crate::time::nanos;
@@ -208,16 +208,19 @@ pub(super) fn append_events(events: &[EventsAt], out: &mut Vec<u8>) {
 }
 
 /// Reads `count` events; those of one Lamport time stand together.
-pub(super) fn take_events(rest: &mut &[u8], count: u32) -> Result<Vec<EventsAt>, WireError> {
-    let read = take_entries(rest, count, |(ltime, name, payload): (LamportTime, Bytes<'_>, Bytes<'_>)| {
-        let (name, payload) = event_bytes(name, payload)?;
-        Ok((ltime, Fired { name: name.into(), payload: payload.into() }))
-    })?;
+pub(super) fn take_events(rest: &mut &[u8], count: usize, budget: &mut Budget) -> Result<Vec<EventsAt>, WireError> {
     let mut events: Vec<EventsAt> = Vec::new();
-    for (ltime, event) in read {
-        match events.last_mut().filter(|last| last.ltime == ltime) {
-            Some(last) => last.events.push(event),
-            None => events.push(EventsAt { ltime, events: alloc::vec![event] }),
+    for _ in 0..count {
+        let (ltime, name, payload): (LamportTime, Bytes<'_>, Bytes<'_>) = take(rest)?;
+        if events.last().is_none_or(|last| last.ltime != ltime) {
+            budget.grow(&events)?;
+            events.push(EventsAt { ltime, events: Vec::new() });
+        }
+        let (name, payload) = event_bytes(name, payload)?;
+        budget.allocate(name.len().saturating_add(payload.len()))?;
+        if let Some(at) = events.last_mut() {
+            budget.grow(&at.events)?;
+            at.events.push(Fired { name: name.into(), payload: payload.into() });
         }
     }
     Ok(events)
