@@ -179,7 +179,6 @@ impl Ctx<'_> {
     pub(crate) fn send(&mut self, activity: Activity, to: To, messages: &[Message], piggyback: Piggyback) {
         self.retune();
         let mut encoded = core::mem::take(&mut self.queues.scratch.encoded);
-        encoded.clear();
         debug_assert!(messages.len() <= 2, "a packet of our own has one or two direct messages");
         let mut first_end = 0;
         for (index, message) in messages.iter().enumerate() {
@@ -206,7 +205,17 @@ impl Ctx<'_> {
         if piggyback == Piggyback::Counted {
             self.count_picked();
         }
+        self.empty(&mut encoded);
         self.queues.scratch.encoded = encoded;
+    }
+
+    /// Empties the buffer in which a message was encoded. Where there are keys it is wiped: words about them are among those
+    /// messages, and the next may be shorter.
+    fn empty(&self, encoded: &mut Vec<u8>) {
+        if !self.keyring.is_empty() {
+            encoded.fill(0);
+        }
+        encoded.clear();
     }
 
     /// Sends one packet of broadcasts alone; false if there is nothing to send. With `counts` unset it does not bring them
@@ -326,7 +335,6 @@ impl Ctx<'_> {
         self.retune();
         let most = self.broadcast_room(Encoding::Memberlist);
         let mut bytes = core::mem::take(&mut self.queues.scratch.encoded);
-        bytes.clear();
         if original.is_empty() {
             memberlist::encode(message, &mut bytes);
         } else {
@@ -334,11 +342,12 @@ impl Ctx<'_> {
         }
         let mut fits = bytes.len() <= most;
         if self.queues.encoding == Encoding::Native {
-            bytes.clear();
+            self.empty(&mut bytes);
             Encoding::Native.encode(message, &mut bytes);
             fits &= bytes.len() <= self.broadcast_room(Encoding::Native);
         }
         let encoded = fits.then(|| bytes.as_slice().into());
+        self.empty(&mut bytes);
         self.queues.scratch.encoded = bytes;
         if encoded.is_none() {
             self.dropped("length of a gossiped message", most, 1);

@@ -24,6 +24,8 @@ pub const NONCE_BYTES: usize = 12;
 /// Messages that may be sealed with one key and random nonces, by all members together: beyond it two of them have the same
 /// nonce with a chance above 2^-32, and that gives the key's authentication away (NIST SP 800-38D, 8.3).
 pub const SEALED_MAX: u64 = 1 << 32;
+/// Bytes of stack below a frame that working out a schedule reaches, and more.
+const STACK_WIPED: usize = 16 << 10;
 /// Bytes of the tag behind each ciphertext.
 pub const TAG_BYTES: usize = 16;
 
@@ -239,6 +241,22 @@ struct Ready {
     cipher: Cipher,
 }
 
+impl Ready {
+    /// Not in the frame of who calls it: what it leaves on the stack is below, where [`wipe_stack`] gets to.
+    #[inline(never)]
+    fn new(key: Key) -> Arc<Self> {
+        let cipher = Cipher::new(&key);
+        Arc::new(Self { key, cipher })
+    }
+}
+
+/// Overwrites what the last call of the caller has left on the stack: a schedule is moved to its place, not made there, and
+/// its first part is the key itself.
+#[inline(never)]
+fn wipe_stack() {
+    core::hint::black_box(&mut [0_u8; STACK_WIPED]);
+}
+
 impl Keyring {
     /// Makes a ring of the given keys, primary first. A key that stands there twice counts once; keys beyond
     /// [`limits::KEYS_MAX`], which `Config::validate` refuses, are left out.
@@ -283,8 +301,9 @@ impl Keyring {
         if self.0.len() >= limits::KEYS_MAX {
             return Err(KeyError::Full);
         }
-        let cipher = Cipher::new(&key);
-        self.0.push(Entry { ready: Arc::new(Ready { key, cipher }), wear: Wear::default() });
+        let ready = Ready::new(key);
+        wipe_stack();
+        self.0.push(Entry { ready, wear: Wear::default() });
         Ok(())
     }
 

@@ -176,7 +176,7 @@ impl Node {
     ///
     /// # Errors
     /// A value of the configuration is out of its range, or a simulated seed stands together with keys.
-    pub fn new(config: Config, seed: Seed, at: Time, saved: Saved) -> Result<Self, ConfigError> {
+    pub fn new(mut config: Config, seed: Seed, at: Time, saved: Saved) -> Result<Self, ConfigError> {
         config.validate()?;
         if seed.is_simulated() && !config.keys.is_empty() && !config.simulation {
             return Err(ConfigError::SimulatedSeedWithKeys);
@@ -193,7 +193,8 @@ impl Node {
         let mut table = Table::new(hash_key, identity, at, Bounds::default());
         let mut timers = Timers::default();
         let mut queues = Queues::new(phase(&mut rng, config.swim.gossip_interval, at));
-        let mut keyring = Keyring::new(config.keys.clone());
+        // The ring alone has them: what it gives up is nowhere else.
+        let mut keyring = Keyring::new(core::mem::take(&mut config.keys));
         let mut coordinates = Vivaldi::default();
         let mut out = Vec::new();
         let mut ctx = Ctx {
@@ -330,6 +331,7 @@ impl Node {
             self.settle(out);
         }
         incoming.messages = messages;
+        incoming.clear();
         self.scratch.incoming = incoming;
     }
 

@@ -113,7 +113,12 @@ impl Agent {
         let mut buffer = mem::take(&mut self.buffer);
         if let Some(client) = self.rpc.client(id) {
             match client.read(&mut buffer) {
-                Input::Bytes(len) => client.receive(buffer.get(..len).unwrap_or_default()),
+                Input::Bytes(len) => {
+                    let bytes = buffer.get_mut(..len).unwrap_or_default();
+                    client.receive(bytes);
+                    // A key or a token may be among them.
+                    bytes.fill(0);
+                }
                 Input::End => client.session.end_of_input(),
                 Input::Nothing => {}
                 Input::Gone => self.rpc.forget(id),

@@ -15,6 +15,7 @@ mod interop_serf;
 mod kept;
 mod keys;
 mod killed;
+mod memory;
 mod mixed;
 mod mixed_changes;
 mod monitor;

@@ -181,9 +181,13 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is ours");
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its command line, as every user of the host can see it.
     pub(crate) fn command_line(&self) -> String {
-        let path = format!("/proc/{}/cmdline", self.child.id());
+        let path = format!("/proc/{}/cmdline", self.id());
         String::from_utf8_lossy(&std::fs::read(path).expect("it runs")).replace('\0', " ")
     }
 

@@ -225,7 +225,11 @@ impl Session {
     fn consume(&mut self, bytes: usize) {
         self.consumed = self.consumed.saturating_add(bytes).min(self.input.len());
         if self.consumed >= self.unread().len() {
-            self.input.drain(..self.consumed);
+            // Keys and tokens are among what was read: nothing is left of it.
+            let left = self.unread().len();
+            self.input.copy_within(self.consumed.., 0);
+            self.input.get_mut(left..).unwrap_or_default().fill(0);
+            self.input.truncate(left);
             self.consumed = 0;
         }
         self.scan = Scan::default();

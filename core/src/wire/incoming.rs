@@ -34,8 +34,7 @@ impl Incoming {
     /// Why nothing of the packet can be used; there are then no messages. One that cannot be read beside others is no
     /// error.
     pub fn open(&mut self, bytes: &[u8], envelope: Envelope<'_>, budget: &mut Budget) -> Result<u32, WireError> {
-        self.messages.clear();
-        self.originals.clear();
+        self.clear();
         let (label, behind) = split_label(bytes)?.ok_or(WireError::Truncated)?;
         check_label(label, envelope.label)?;
         match behind.first() {
@@ -56,6 +55,17 @@ impl Incoming {
                 read
             }
         }
+    }
+
+    /// Forgets a packet. What was sealed is wiped: it may have been a key, and the next packet may be shorter.
+    pub fn clear(&mut self) {
+        if !self.plain.is_empty() {
+            self.plain.fill(0);
+            self.originals.fill(0);
+        }
+        self.plain.clear();
+        self.originals.clear();
+        self.messages.clear();
     }
 
     /// Adds a message; `original` is kept for those who pass it on.
