@@ -83,7 +83,7 @@ pub fn scenario(seed: u64) -> String {
     }
     // The last fault that ends by itself may end after the last one begins.
     let end = BEGIN + length + LASTS;
-    weather.calm(end);
+    weather.calm(end, profile.calm);
     let until = end + profile.calm;
     let said = until - profile.calm / 2;
     weather.step(said, &format!("event = {{ nodes = [\"{}\"], name = \"calm\" }}", weather.there[0]));
@@ -466,7 +466,9 @@ impl Weather {
     }
 
     /// Every fault ends, and whoever is not there comes back.
-    fn calm(&mut self, at: u64) {
+    fn calm(&mut self, at: u64, lasts: u64) {
+        // When the last of them starts.
+        let mut last = at;
         self.step(at, "heal = \"all\"");
         let perfect = "delay = \"1ms..5ms\", loss = \"0%\", duplicate = \"0%\", reorder = \"0%\", corrupt = \"0%\", \
             truncate = \"0%\", refuse = \"0%\", reset = \"0%\", mtu = \"none\", clog = \"0s\", block = \"none\"";
@@ -478,6 +480,12 @@ impl Weather {
             let name = self.names[node].clone();
             match self.doing[node] {
                 Doing::Running if !self.taken_back[node] => (),
+                // Who did not hear that the name was given up votes against who has it now, which is then told to stop: an operator
+                // starts it once the old owner has failed for all.
+                Doing::Moved if self.there[node] == SPARE => {
+                    last = at + lasts / 4;
+                    self.step(last, &format!("restart = {{ nodes = [\"{SPARE}\"], as = \"{name}\" }}"));
+                }
                 Doing::Moved => (),
                 Doing::Down => self.step(at + 500, &format!("restart = [\"{name}\"]")),
                 Doing::Running | Doing::Out => {
@@ -494,7 +502,7 @@ impl Weather {
         // Who asked a name server that was wrong may hold any member for a seed, and try no other while that one is alive.
         if !self.seeded || (self.misled && self.gone) {
             let (first, others) = (self.there[0].clone(), list(&self.there[1..]));
-            self.step(at + 10_000, &format!("join = {{ nodes = {others}, targets = [\"{first}\"] }}"));
+            self.step(last + 10_000, &format!("join = {{ nodes = {others}, targets = [\"{first}\"] }}"));
         }
     }
 }
