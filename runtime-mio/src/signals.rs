@@ -1,9 +1,11 @@
 //! Unix signals as events of the loop.
 
 use std::io;
+use std::sync::Arc;
 
 use mio::{Interest, Registry, Token};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::flag;
 use signal_hook_mio::v1_0::Signals as Pipe;
 
 /// What tells an agent to stop or to reload.
@@ -36,7 +38,11 @@ pub(crate) struct Signals(Pipe);
 
 impl Signals {
     /// Takes over SIGUSR1, and SIGUSR2 to ignore it.
+    ///
+    /// SIGCHLD is taken over too, but tells nothing: where whoever started us ignores it, so would we, and of a process whose
+    /// parent does the system does not keep how it ended.
     pub(crate) fn listen(registry: &Registry, token: Token) -> io::Result<Self> {
+        flag::register(SIGCHLD, Arc::default())?;
         let mut pipe = Pipe::new([SIGUSR1, SIGUSR2])?;
         registry.register(&mut pipe, token, Interest::READABLE)?;
         Ok(Self(pipe))

@@ -1,12 +1,12 @@
-//! SIGUSR1 and SIGUSR2.
+//! SIGUSR1, SIGUSR2, and a SIGCHLD that is ignored.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::process::{Net, Process, Program};
+use crate::process::{Agent, Net, Process, Program};
 
 #[test]
 fn numbers_go_to_stderr_and_user_signals_never_end_an_agent() {
@@ -34,4 +34,19 @@ fn numbers_go_to_stderr_and_user_signals_never_end_an_agent() {
     let (code, text) = process.end();
     assert_eq!(code, Some(0), "{text}");
     assert!(!text.contains("user defined"), "{text}");
+}
+
+#[test]
+fn handlers_of_an_agent_whose_parent_ignores_the_ends_of_children_answer() {
+    // GNU's env knows how to; dash, for one, does not.
+    let ignoring = ["--ignore-signal=CHLD", env!("CARGO_BIN_EXE_serf")];
+    if !Command::new("env").args(ignoring).arg("version").output().is_ok_and(|output| output.status.success()) {
+        return println!("skipped: env cannot have a program ignore signals");
+    }
+    let words = ["-event-handler=query:load=echo much"];
+    let start = |line: &[&str]| Process::spawn(Command::new("env").args(ignoring).args(line));
+    let agent = Agent::spawn(Net(170), 11, "n1", &words, start);
+    agent.process.output.wait_for("==> Log data will now stream in as it occurs:");
+    let answered = agent.ask(&["query", "load"]);
+    assert!(answered.contains("Response from 'n1': much\n"), "{answered}{}", agent.process.output.text());
 }
