@@ -137,9 +137,22 @@ pub(crate) fn shared_variables(tags: &Tags) -> Vec<(String, Vec<&[u8]>)> {
 
 /// The variable of a tag: its name in capitals, and one `_` for every other character.
 fn variable_of(tag: &[u8]) -> String {
-    let capitals = String::from_utf8_lossy(tag).to_uppercase();
-    let kept = |c: char| if matches!(c, 'A'..='Z' | '0'..='9' | '_') { c } else { '_' };
-    "SERF_TAG_".chars().chain(capitals.chars().map(kept)).collect()
+    let mut variable = String::from("SERF_TAG_");
+    for chunk in tag.utf8_chunks() {
+        variable.extend(chunk.valid().chars().map(variable_char));
+        // To Go each byte that is no text is a character.
+        variable.extend(chunk.invalid().iter().map(|_| '_'));
+    }
+    variable
+}
+
+/// Go knows capitals that are one character, as of `ſ`, and no others, as of `ß`.
+fn variable_char(c: char) -> char {
+    let mut capitals = c.to_uppercase();
+    match (capitals.next(), capitals.next()) {
+        (Some(capital @ ('A'..='Z' | '0'..='9' | '_')), None) => capital,
+        _ => '_',
+    }
 }
 
 #[cfg(test)]
@@ -190,6 +203,17 @@ mod tests {
     fn tags_become_variables_in_capitals() {
         let names = ["my-tag.x", "9lives", "ünï", "ROLE_2"].map(|tag| variable_of(tag.as_bytes()));
         assert_eq!(names, ["SERF_TAG_MY_TAG_X", "SERF_TAG_9LIVES", "SERF_TAG__N_", "SERF_TAG_ROLE_2"]);
+        // As the original names them, by experiment.
+        let odd: [(&[u8], _); 5] = [
+            ("straße".as_bytes(), "SERF_TAG_STRA_E"),
+            ("ﬁx".as_bytes(), "SERF_TAG__X"),
+            ("ıſ".as_bytes(), "SERF_TAG_IS"),
+            (b"a\xe2\x82b", "SERF_TAG_A__B"),
+            (b"\xff\xf0\x9f", "SERF_TAG____"),
+        ];
+        for (tag, variable) in odd {
+            assert_eq!(variable_of(tag), variable);
+        }
         let environment = user("").variables(&"n1".into(), &tags(&[("role", "web"), ("dc", "a\nb")]));
         let shown: Vec<_> = environment.iter().map(|(k, v)| (k.to_str(), v.to_str())).collect();
         let wanted = [
