@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,18 +37,35 @@ pub(crate) enum RpcListener {
     Off,
     /// A port.
     Tcp(Listener, SocketAddr),
-    /// A file.
-    Unix(Listener<UnixListener>, #[expect(dead_code, reason = "it goes with the listener")] SocketFile),
+    /// A file, which goes before the listener: while that is there no other agent takes the file for a stale one.
+    Unix(#[expect(dead_code, reason = "it goes with the listener")] SocketFile, Listener<UnixListener>),
 }
 
 /// The file of a socket; removed with it.
-pub(crate) struct SocketFile(PathBuf);
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and number, which no other file gets while the socket is there.
+    id: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), id: id_of(path)? })
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // What does not go now is found stale by the next agent.
-        let _ = fs::remove_file(&self.0);
+        // Who has removed or renamed ours may have put another there, such as the agent that is to follow.
+        if id_of(&self.path).is_ok_and(|id| id == self.id) {
+            // What does not go now is found stale by the next agent.
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn id_of(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|file| (file.dev(), file.ino()))
 }
 
 /// Who is at the other end.
@@ -122,7 +139,7 @@ impl RpcListener {
         }
         if let Some(path) = addr.strip_prefix(UNIX) {
             let (socket, file) = listen_at(Path::new(path)).map_err(|error| format!("listen unix {path}: {error}"))?;
-            return Ok(Self::Unix(Listener::new(socket, registry, token).map_err(registered)?, file));
+            return Ok(Self::Unix(file, Listener::new(socket, registry, token).map_err(registered)?));
         }
         let socket = sockets::rpc_listener(addr)?;
         let addr = socket.local_addr().map_err(registered)?;
@@ -142,7 +159,7 @@ impl RpcListener {
         match self {
             Self::Off => (),
             Self::Tcp(listener, _) => listener.set_ready(),
-            Self::Unix(listener, _) => listener.set_ready(),
+            Self::Unix(_, listener) => listener.set_ready(),
         }
     }
 
@@ -151,7 +168,7 @@ impl RpcListener {
         match self {
             Self::Off => None,
             Self::Tcp(listener, _) => listener.deadline(now),
-            Self::Unix(listener, _) => listener.deadline(now),
+            Self::Unix(_, listener) => listener.deadline(now),
         }
     }
 
@@ -165,7 +182,7 @@ impl RpcListener {
                     Accept::Failed(error) => Arrival::Failed(error),
                 });
             }),
-            Self::Unix(listener, _) => listener.accept(now, |accept| {
+            Self::Unix(_, listener) => listener.accept(now, |accept| {
                 each(match accept {
                     Accept::Taken(socket, ()) => match socket_peercred(&socket) {
                         Ok(peer) => {
@@ -191,7 +208,7 @@ fn listen_at(path: &Path) -> Result<(UnixListener, SocketFile), String> {
         result => result,
     };
     let socket = socket.map_err(call("bind"))?;
-    let file = SocketFile(path.to_owned());
+    let file = SocketFile::of(path).map_err(call("lstat"))?;
     fs::set_permissions(path, Permissions::from_mode(FILE_MODE)).map_err(call("chmod"))?;
     Ok((socket, file))
 }
@@ -299,6 +316,21 @@ mod tests {
         assert!(peers[0].is_admitted());
         drop(listener);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_has_come_in_the_place_of_the_socket_file_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("rpc.sock");
+        let listener = open(&path).expect("listens");
+        fs::remove_file(&path).expect("is there");
+        let next = open(&path).expect("listens");
+        drop(listener);
+        assert!(path.exists(), "it is the next agent's");
+        fs::rename(&path, folder.path().join("away")).expect("is there");
+        fs::write(&path, "of somebody else").expect("writes");
+        drop(next);
+        assert_eq!(fs::read(&path).expect("is there"), b"of somebody else");
     }
 
     #[test]
