@@ -51,12 +51,13 @@ pub trait Disk {
     /// As of `open(2)`.
     fn open(&mut self, path: &Path) -> io::Result<Self::File>;
 
-    /// Gives the file the mode and, where that is permitted, the owner and group of another.
+    /// Gives the file the mode, the access list and, where that is permitted, the owner and group of the one at `like`.
+    /// Nobody may do more with it than with that one: a group that is another one's gets what all others have.
     ///
     /// # Errors
     ///
     /// As of `fchmod(2)`; a change of owner that is not permitted is none.
-    fn set_attributes(&mut self, file: &mut Self::File, attributes: Attributes) -> io::Result<()>;
+    fn set_attributes(&mut self, file: &mut Self::File, attributes: Attributes, like: &Path) -> io::Result<()>;
 
     /// Appends some of the bytes and says how many.
     ///
@@ -197,7 +198,7 @@ impl Operation {
 }
 
 /// Replaces the content of the file at `path`, durably and in one step. Creates it with `mode` where there is none;
-/// otherwise its mode and, where permitted, its owner stay.
+/// otherwise its mode, its access list and, where permitted, its owner stay.
 ///
 /// A symbolic link stays one: what it points to is replaced. A device or pipe is written to as it is, and refuses where
 /// that would have to wait. So is a file that may be written in a directory that may not, or that is a mount of its own,
@@ -215,7 +216,7 @@ pub fn replace<D: Disk>(disk: &mut D, path: &Path, content: &[u8], mode: u32) ->
         return Operation::Write.on(path, write_all(disk, &mut device, content));
     }
     let beside = &beside(path);
-    let written = write_beside(disk, beside, content, old, mode)
+    let written = write_beside(disk, beside, content, old.map(|old| (old, path.as_path())), mode)
         .and_then(|()| Operation::Rename.on(path, disk.rename(beside, path)));
     if let Err(error) = written {
         if error.operation != Operation::Open && error.operation != Operation::Remove {
@@ -358,7 +359,7 @@ fn write_beside<D: Disk>(
     disk: &mut D,
     beside: &Path,
     content: &[u8],
-    old: Option<Attributes>,
+    old: Option<(Attributes, &Path)>,
     mode: u32,
 ) -> Result<(), DurableError> {
     let mode = if old.is_some() { PRIVATE } else { mode };
@@ -369,8 +370,8 @@ fn write_beside<D: Disk>(
     }
     let mut file = Operation::Open.on(beside, created)?;
     Operation::Write.on(beside, write_all(disk, &mut file, content))?;
-    if let Some(old) = old {
-        Operation::Chmod.on(beside, disk.set_attributes(&mut file, old))?;
+    if let Some((old, like)) = old {
+        Operation::Chmod.on(beside, disk.set_attributes(&mut file, old, like))?;
     }
     Operation::Sync.on(beside, disk.sync(&mut file))
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, XattrFlags, accessat, fremovexattr, fsetxattr, getxattr};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::durable::{Attributes, Disk};
@@ -44,15 +44,18 @@ impl Disk for RealDisk {
         Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?.into())
     }
 
-    fn set_attributes(&mut self, file: &mut File, wanted: Attributes) -> io::Result<()> {
+    fn set_attributes(&mut self, file: &mut File, wanted: Attributes, like: &Path) -> io::Result<()> {
         let has = attributes(&file.metadata()?);
         if (has.uid, has.gid) != (wanted.uid, wanted.gid) {
             // Only root gives files away, but anybody can give one to a group of theirs.
             let both = fchown(&*file, Some(wanted.uid), Some(wanted.gid));
             permitted(both.or_else(|_| fchown(&*file, None, Some(wanted.gid))))?;
         }
+        let is_same_group = file.metadata()?.gid() == wanted.gid;
+        let list = if is_same_group { copy_access_list(like, file) } else { remove_access_list(file) };
+        let mode = if is_same_group && list.is_ok() { wanted.mode } else { without_group(wanted.mode) };
         // Behind the owner: a change of that takes bits away.
-        file.set_permissions(Permissions::from_mode(wanted.mode))
+        file.set_permissions(Permissions::from_mode(mode))
     }
 
     fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<usize> {
@@ -97,6 +100,35 @@ fn attributes(found: &fs::Metadata) -> Attributes {
         gid: found.gid(),
         len: found.len(),
     }
+}
+
+/// Whom besides its owner and group a file is open to. Where there is such a list the bits of the group are a bound for all
+/// whom it names, and what the group itself may stands in the list.
+const ACCESS_LIST: &str = "system.posix_acl_access";
+/// No list is longer (XATTR_SIZE_MAX).
+const ACCESS_LIST_BYTES_MAX: usize = 64 << 10;
+
+fn copy_access_list(from: &Path, to: &File) -> io::Result<()> {
+    let mut list = vec![0; ACCESS_LIST_BYTES_MAX];
+    match getxattr(from, ACCESS_LIST, &mut list[..]) {
+        Ok(len) => Ok(fsetxattr(to, ACCESS_LIST, list.get(..len).unwrap_or_default(), XattrFlags::empty())?),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => remove_access_list(to),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A new file may have one from its directory.
+fn remove_access_list(file: &File) -> io::Result<()> {
+    match fremovexattr(file, ACCESS_LIST) {
+        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The mode with nothing for the group that all others have not.
+const fn without_group(mode: u32) -> u32 {
+    const GROUP: u32 = 0o070;
+    mode & (!GROUP | (mode << 3 & GROUP))
 }
 
 fn permitted(result: io::Result<()>) -> io::Result<()> {

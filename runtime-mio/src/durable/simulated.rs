@@ -225,7 +225,7 @@ impl Disk for SimulatedDisk {
         state.visible().get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn set_attributes(&mut self, file: &mut usize, attributes: Attributes) -> io::Result<()> {
+    fn set_attributes(&mut self, file: &mut usize, attributes: Attributes, _like: &Path) -> io::Result<()> {
         let mut state = self.0.borrow_mut();
         state.operate()?;
         state.files[*file].mode = attributes.mode;

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
+use rustix::fs::{Gid, Uid, XattrFlags};
 use rustix::io::Errno;
+use rustix::thread::{set_thread_gid, set_thread_groups, set_thread_uid};
 use villein_core::snapshot::{Line, parse};
 
 use super::simulated::{DIRECTORY, Loss, SimulatedDisk, Trouble};
@@ -315,6 +317,71 @@ fn a_new_file_gets_the_mode_asked_for_and_an_old_one_keeps_its_own() {
         assert_eq!((mode(&path), fs::read(&path).expect("there")), (kept, b"two".to_vec()));
     }
     assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 1);
+}
+
+/// An access list: the owner may read and write, the user 1234 may read, and nobody else may do anything.
+fn access_list() -> Vec<u8> {
+    const ANY: u32 = u32::MAX;
+    let entries: [(u16, u16, u32); 5] = [(1, 6, ANY), (2, 4, 1234), (4, 0, ANY), (16, 4, ANY), (32, 0, ANY)];
+    let bytes =
+        |(tag, may, whom): (u16, u16, u32)| [&tag.to_le_bytes()[..], &may.to_le_bytes(), &whom.to_le_bytes()].concat();
+    [2_u32.to_le_bytes().to_vec()].into_iter().chain(entries.map(bytes)).flatten().collect()
+}
+
+fn list_of(path: &Path, name: &str) -> Result<Vec<u8>, Errno> {
+    let mut list = vec![0; 1 << 10];
+    let len = rustix::fs::getxattr(path, name, &mut list[..])?;
+    list.truncate(len);
+    Ok(list)
+}
+
+#[test]
+fn an_old_file_keeps_its_access_list_and_gets_none_that_it_had_not() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("keyring.json");
+    let set = |path: &Path, name: &str| rustix::fs::setxattr(path, name, &access_list(), XattrFlags::empty());
+    let access = "system.posix_acl_access";
+    fs::write(&path, "one").expect("written");
+    match set(&path, access) {
+        // There are none in this file system.
+        Err(Errno::OPNOTSUPP) => return,
+        result => result.expect("is set"),
+    }
+    replace(&mut RealDisk, &path, b"two", PRIVATE).expect("written");
+    assert_eq!((mode(&path), list_of(&path, access)), (0o640, Ok(access_list())), "the group may nothing");
+    // Every new file of this directory has the list now, but for what its mode takes away.
+    rustix::fs::removexattr(&path, access).expect("is removed");
+    set(directory.path(), "system.posix_acl_default").expect("is set");
+    replace(&mut RealDisk, &path, b"three", PRIVATE).expect("written");
+    assert_eq!((mode(&path), list_of(&path, access)), (0o640, Err(Errno::NODATA)));
+}
+
+#[test]
+fn where_a_file_cannot_keep_its_group_no_other_group_gets_what_it_had() {
+    // Nobody else can make a file of a strange group.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("keyring.json");
+    let (user, strange) = (65_534, 65_533);
+    chown(directory.path(), Some(user), Some(user)).expect("is root's to do");
+    let replaced = |kept: u32| {
+        fs::write(&path, "one").expect("written");
+        chown(&path, Some(user), Some(strange)).expect("is root's to do");
+        fs::set_permissions(&path, fs::Permissions::from_mode(kept)).expect("set");
+        // Each thread has a user of its own.
+        let write = || {
+            set_thread_groups(&[]).expect("root may");
+            set_thread_gid(Gid::from_raw(user)).expect("root may");
+            set_thread_uid(Uid::from_raw(user)).expect("root may");
+            replace(&mut RealDisk, &path, b"two", PRIVATE).expect("written");
+        };
+        std::thread::scope(|scope| scope.spawn(write).join()).expect("no panic");
+        assert_eq!(fs::metadata(&path).expect("there").gid(), user);
+        mode(&path)
+    };
+    assert_eq!([0o640, 0o660, 0o644, 0o664, 0o600].map(replaced), [0o600, 0o600, 0o644, 0o644, 0o600]);
 }
 
 #[test]
