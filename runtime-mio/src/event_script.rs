@@ -113,7 +113,7 @@ impl EventScript {
     }
 }
 
-const SHELLS: [&str; 7] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh"];
+const SHELLS: [&str; 11] = ["sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "rbash", "csh", "tcsh", "fish"];
 
 #[cfg(test)]
 mod tests {
@@ -166,7 +166,17 @@ mod tests {
     #[test]
     fn a_shell_without_a_file_or_commands_of_its_own_runs_its_input() {
         let runs = |script: &str| EventScript::parse(&format!("query:x={script}")).expect("reads")[0].runs_its_input();
-        for script in ["sh", "bash", "/bin/sh", " /usr/bin/bash -s ", "sh -e -x 2>&1", "argv:/bin/sh", "argv:sh -s"] {
+        for script in [
+            "sh",
+            "bash",
+            "/bin/sh",
+            " /usr/bin/bash -s ",
+            "sh -e -x 2>&1",
+            "argv:/bin/sh",
+            "argv:sh -s",
+            "tcsh",
+            "fish",
+        ] {
             assert!(runs(script), "{script}");
         }
         for script in
