@@ -25,7 +25,9 @@ pub const NONCE_BYTES: usize = 12;
 /// nonce with a chance above 2^-32, and that gives the key's authentication away (NIST SP 800-38D, 8.3).
 pub const SEALED_MAX: u64 = 1 << 32;
 /// Bytes of stack below a frame that working out a schedule reaches, and more.
-const STACK_WIPED: usize = 16 << 10;
+const SCHEDULE_STACK: usize = 16 << 10;
+/// Bytes of stack below a driver's loop that anything done with keys reaches, and more.
+const DRIVER_STACK: usize = 64 << 10;
 /// Bytes of the tag behind each ciphertext.
 pub const TAG_BYTES: usize = 16;
 
@@ -242,7 +244,7 @@ struct Ready {
 }
 
 impl Ready {
-    /// Not in the frame of who calls it: what it leaves on the stack is below, where [`wipe_stack`] gets to.
+    /// Not in the frame of who calls it: what it leaves on the stack is below, where [`wipe_below`] gets to.
     #[inline(never)]
     fn new(key: Key) -> Arc<Self> {
         let cipher = Cipher::new(&key);
@@ -253,8 +255,15 @@ impl Ready {
 /// Overwrites what the last call of the caller has left on the stack: a schedule is moved to its place, not made there, and
 /// its first part is the key itself.
 #[inline(never)]
-fn wipe_stack() {
-    core::hint::black_box(&mut [0_u8; STACK_WIPED]);
+fn wipe_below<const BYTES: usize>() {
+    core::hint::black_box(&mut [0_u8; BYTES]);
+}
+
+/// Overwrites what calls of the caller have left on the stack: sealing and opening keep the first part of a schedule there,
+/// and words about keys pass through it. A driver calls this from its loop, where the stack is shallow, now and then while
+/// there are keys: what is left of one that was removed would stay until something else is as deep.
+pub fn wipe_stack() {
+    wipe_below::<DRIVER_STACK>();
 }
 
 impl Keyring {
@@ -302,7 +311,7 @@ impl Keyring {
             return Err(KeyError::Full);
         }
         let ready = Ready::new(key);
-        wipe_stack();
+        wipe_below::<SCHEDULE_STACK>();
         self.0.push(Entry { ready, wear: Wear::default() });
         Ok(())
     }

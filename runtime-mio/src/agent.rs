@@ -13,7 +13,7 @@ use mio::event::Event as Readiness;
 use mio::{Events, Poll, Waker};
 use villein_core::command::Command;
 use villein_core::io::RequestId;
-use villein_core::keyring::Key;
+use villein_core::keyring::{self, Key};
 use villein_core::limits;
 use villein_core::log::Level;
 use villein_core::types::{GossipAddr, JoinTarget};
@@ -43,6 +43,8 @@ use crate::tokens::Source;
 
 /// How often fresh entropy is mixed into the nonces.
 const ENTROPY_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How often the stack is wiped while there are keys.
+const STACK_WIPED_EVERY: Duration = Duration::from_secs(1);
 /// A jump of the suspended time that counts as a suspend.
 const SUSPENDED_MIN: Duration = Duration::from_secs(1);
 /// Bytes of the read buffer. A datagram needs a third of it; but a block of this size comes from the system as pages
@@ -86,6 +88,8 @@ pub struct Agent {
     start_join: Vec<JoinTarget>,
     pub(crate) replay: bool,
     pub(crate) stage: Stage,
+    /// When to wipe what keys have left on the stack.
+    wipe_at: Time,
     /// Whether anything has happened since the last look around but datagrams that came and went.
     pub(crate) stirred: bool,
     /// When to look around although nothing has happened.
@@ -215,6 +219,7 @@ impl Agent {
             start_join: options.start_join,
             replay: options.replay,
             stage: Stage::Starting,
+            wipe_at: Time::ZERO,
             stirred: true,
             look_at: now,
             leave_asked: false,
@@ -316,6 +321,10 @@ impl Agent {
             self.stirred = false;
             self.look_around(now)?;
             self.look_at = self.next_look(now);
+        }
+        if self.wipe_at <= now && self.node.keys().len() > 0 {
+            keyring::wipe_stack();
+            self.wipe_at = now + STACK_WIPED_EVERY;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, UdpSocket};
+use std::os::unix::fs::FileExt as _;
 
 use mio::{Interest, Token};
 use villein_core::Config;
@@ -16,12 +17,16 @@ use crate::telemetry::TelemetryOptions;
 
 /// An agent that nobody drives.
 fn agent(ip: &str) -> Agent {
+    agent_with_key(ip, None)
+}
+
+fn agent_with_key(ip: &str, encrypt_key: Option<Vec<u8>>) -> Agent {
     let bind: SocketAddr = format!("{ip}:0").parse().expect("an address");
     let options = AgentOptions {
         config: Config::new("t1".into(), bind.into(), Profile::Local),
         bind,
         advertise: None,
-        encrypt_key: None,
+        encrypt_key,
         rpc_addr: format!("{ip}:0"),
         rpc_auth: Vec::new(),
         log_level: Level::Err,
@@ -243,4 +248,46 @@ fn measurements_that_nobody_reads_are_given_up_and_that_is_said() {
     reader.read_on();
     agent.dump.wait_until_left(0);
     assert!(reader.text() == text);
+}
+
+/// Leaves a word on the stack, all over 32 KiB of it and some way below the frame of who calls this.
+#[inline(never)]
+fn leave(word: [u8; 16]) {
+    let mut frame = [0; 48 << 10];
+    for place in frame[..32 << 10].chunks_mut(word.len()) {
+        place.copy_from_slice(&word);
+    }
+    std::hint::black_box(&mut frame);
+}
+
+/// How often a word stands on the stack, 8 to 56 KiB below the frame of who calls this.
+#[inline(never)]
+fn left(word: [u8; 16]) -> usize {
+    let here = std::hint::black_box(&word).as_ptr() as u64;
+    let mut stack = vec![0; 48 << 10];
+    let memory = std::fs::File::open("/proc/self/mem").expect("our own memory may be read");
+    memory.read_exact_at(&mut stack, here - (56 << 10)).expect("the stack is there");
+    stack.windows(word.len()).filter(|place| *place == word).count()
+}
+
+#[test]
+fn while_there_are_keys_what_they_left_on_the_stack_is_wiped_every_second() {
+    let word = *b"a key's schedule";
+    let mut events = Events::with_capacity(EVENTS_PER_TURN);
+    let mut turn_at = |agent: &mut Agent, wipe_at| {
+        agent.wipe_at = wipe_at;
+        // Something waits already: the turn does not sleep.
+        agent.controls.waker.wake().expect("wakes");
+        leave(word);
+        agent.turn(&mut events).expect("goes on");
+        left(word)
+    };
+    let mut plain = agent("127.0.87.31");
+    assert!(turn_at(&mut plain, Time::ZERO) > 0, "there are no keys");
+    let mut sealed = agent_with_key("127.0.87.32", Some(vec![7; 32]));
+    assert_eq!(turn_at(&mut sealed, Time::ZERO), 0);
+    let next = sealed.wipe_at.since(sealed.now());
+    assert!(next > Duration::ZERO && next <= STACK_WIPED_EVERY, "{next:?}");
+    let later = sealed.now() + Duration::from_secs(60);
+    assert!(turn_at(&mut sealed, later) > 0, "it is not time");
 }
