@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Command, CommandFactory};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use villein_core::Config;
 use villein_core::config::{Coalesce, RetryJoin, SnapshotConfig};
 use villein_core::limits;
@@ -67,6 +68,7 @@ fn run(mut config: AgentConfig, words: Vec<OsString>) -> ExitCode {
             return fail(&refusal);
         }
     };
+    raise_descriptor_limit();
     let agent = match Agent::start(options(config, plan, kept, words)) {
         Ok(agent) => agent,
         Err(error) => return fail(&error.to_string()),
@@ -76,6 +78,13 @@ fn run(mut config: AgentConfig, words: Vec<OsString>) -> ExitCode {
         die_of_broken_pipe();
     }
     ExitCode::from(exit.code())
+}
+
+/// As many descriptors as the host allows, as Go gives its programs: connections take one each. Event handlers have the same.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Where that is refused the agent keeps what it has.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn fail(refusal: &str) -> ExitCode {

@@ -1,4 +1,4 @@
-//! SIGUSR1, SIGUSR2, and a SIGCHLD that is ignored.
+//! SIGUSR1, SIGUSR2, a SIGCHLD that is ignored, and the descriptors that an agent may have.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -49,4 +49,18 @@ fn handlers_of_an_agent_whose_parent_ignores_the_ends_of_children_answer() {
     agent.process.output.wait_for("==> Log data will now stream in as it occurs:");
     let answered = agent.ask(&["query", "load"]);
     assert!(answered.contains("Response from 'n1': much\n"), "{answered}{}", agent.process.output.text());
+}
+
+#[test]
+fn an_agent_and_its_handlers_may_have_as_many_descriptors_as_the_host_allows() {
+    let words = ["-event-handler=query:limit=ulimit -S -n; ulimit -H -n"];
+    let limited = |line: &[&str]| {
+        let script = "ulimit -S -n 200 && exec \"$0\" \"$@\"";
+        Process::spawn(Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_serf")]).args(line))
+    };
+    let agent = Agent::spawn(Net(171), 11, "n1", &words, limited);
+    agent.process.output.wait_for("==> Log data will now stream in as it occurs:");
+    let answered = agent.ask(&["query", "limit"]);
+    let limits: Vec<&str> = answered.split("Response from 'n1': ").nth(1).expect("it answers").lines().take(2).collect();
+    assert!(limits[0] == limits[1] && limits[0] != "200", "{limits:?}");
 }
