@@ -123,8 +123,13 @@ impl Serf {
     }
 
     /// Says of another member that it leaves, and with `prune` that it is to be forgotten. The answer comes when the word
-    /// is out; nobody to tell means at once.
+    /// is out; nobody to tell means at once. No member has a name beyond the bound, and such a word is not kept for one that may
+    /// come: a client's name may have a megabyte.
     pub(super) fn force_leave(&mut self, ctx: &mut Ctx<'_>, id: RequestId, node: Name, prune: bool) {
+        if node.as_bytes().len() > limits::NAME_BYTES_MAX {
+            ctx.dropped("names of members to leave", limits::NAME_BYTES_MAX, 1);
+            return reply(ctx, id, Reply::ForceLeft);
+        }
         let late = Reply::Failed(CommandError::ForceLeaveTimedOut);
         let Some((number, waiter)) = self.begin_wait(ctx, id, Reply::ForceLeft, late) else {
             return reply(ctx, id, Reply::Failed(CommandError::Busy));

@@ -20,7 +20,7 @@ use crate::msgpack::{Dialect, Writer};
 use crate::serf::tags;
 use crate::tests::bounds::{drops, works_on};
 use crate::tests::harness::{Lone, addr, alive, name, signed};
-use crate::types::{GossipAddr, Meta, QueryId, Tags};
+use crate::types::{GossipAddr, Meta, Name, QueryId, Tags};
 use crate::wire::{Alive, Envelope, Filter, Message, Query, QueryResponse, SerfMessage, UserEvent, memberlist, native};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -275,6 +275,21 @@ fn a_query_of_more_filters_than_the_bound_is_refused() {
     assert_eq!(lone.replies().first(), Some(&Reply::QueryStarted));
     lone.command(ask(question(filters(limits::FILTERS_MAX + 1))));
     assert_eq!(lone.replies(), [Reply::Failed(CommandError::Busy)]);
+    works_on(&mut lone);
+}
+
+#[test]
+fn a_name_beyond_the_bound_that_is_made_to_leave_is_not_kept() {
+    let mut lone = Lone::new(|_| ());
+    let leave = |bytes: usize| Command::ForceLeave { node: Name::new(vec![b'x'; bytes]), prune: false };
+    let before = lone.node.checkpoint().len();
+    lone.command(leave(limits::NAME_BYTES_MAX));
+    let kept = lone.node.checkpoint().len();
+    assert!(kept > before + limits::NAME_BYTES_MAX, "it may be somebody's who comes");
+    assert_eq!(drops(&lone, "names of members to leave"), 0);
+    lone.command(leave(limits::NAME_BYTES_MAX + 1));
+    assert_eq!((lone.replies(), drops(&lone, "names of members to leave")), (vec![Reply::ForceLeft; 2], 1));
+    assert!(lone.node.checkpoint().len() < kept + limits::NAME_BYTES_MAX);
     works_on(&mut lone);
 }
 
