@@ -7,7 +7,8 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::lamport::LamportTime;
-use crate::types::{GossipAddr, Name, QueryId, Tags, Versions};
+use crate::serf::tags;
+use crate::types::{GossipAddr, Meta, Name, QueryId, Tags, Versions};
 pub use crate::wire::UserEvent;
 
 /// Something that happened in the cluster.
@@ -119,10 +120,17 @@ pub struct MemberInfo {
     pub name: Name,
     /// Its gossip address, in the bytes in which it came.
     pub addr: GossipAddr,
-    /// Its tags.
-    pub tags: Tags,
+    /// Its metadata. Read, the tags take up to forty times the room, and an event may be about thousands of members.
+    pub meta: Meta,
     /// Its status.
     pub status: Status,
     /// Its version bytes.
     pub versions: Versions,
+}
+
+impl MemberInfo {
+    /// Its tags, read from its metadata.
+    pub fn tags(&self) -> Tags {
+        tags::decode(&self.meta)
+    }
 }

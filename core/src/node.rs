@@ -80,7 +80,7 @@ struct Scratch {
 const REJECTED_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The format of a checkpoint; a checkpoint of another one is refused.
-pub(crate) const CHECKPOINT_VERSION: u16 = 9;
+pub(crate) const CHECKPOINT_VERSION: u16 = 10;
 
 /// A member as [`Node::members`] lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -541,7 +541,7 @@ impl Node {
 
     /// The node's own tags.
     pub fn tags(&self) -> Tags {
-        self.table.own().info().tags
+        self.table.own().info().tags()
     }
 
     /// The keys of the ring, primary first.

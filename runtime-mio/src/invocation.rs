@@ -103,13 +103,14 @@ fn line_of(payload: &[u8]) -> Box<[u8]> {
 fn member_lines(members: &[MemberInfo]) -> Vec<u8> {
     let mut lines = Vec::new();
     for member in members {
-        let tags: Vec<_> = member.tags.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat()).collect();
-        let role = member.tags.get(ROLE).map_or(&[][..], Vec::as_slice);
+        let tags = member.tags();
+        let pairs: Vec<_> = tags.iter().map(|(key, value)| [key.as_slice(), b"=", value].concat()).collect();
+        let role = tags.get(ROLE).map_or(&[][..], Vec::as_slice);
         push_clean(&mut lines, member.name.as_bytes());
         lines.extend(format!("\t{}\t", member.addr.ip()).bytes());
         push_clean(&mut lines, role);
         lines.push(b'\t');
-        push_clean(&mut lines, &tags.join(&b','));
+        push_clean(&mut lines, &pairs.join(&b','));
         lines.push(b'\n');
     }
     lines
@@ -181,7 +182,7 @@ mod tests {
         let member = |name: &str, last: u8, pairs: &[(&str, &str)]| MemberInfo {
             name: name.into(),
             addr: GossipAddr::from_bytes(&[127, 0, 0, last], 7946).expect("an address"),
-            tags: tags(pairs),
+            meta: villein_core::serf::tags::encode(&tags(pairs)),
             status: Status::Alive,
             versions: Versions::CURRENT,
         };

@@ -20,7 +20,7 @@ pub(crate) fn member(info: &MemberInfo) -> rpc::Member {
         name: info.name.as_bytes().to_vec(),
         addr: info.addr.ip_bytes().to_vec(),
         port: info.addr.port(),
-        tags: info.tags.clone().into_iter().collect(),
+        tags: info.tags().into_iter().collect(),
         status: info.status.to_string().into_bytes(),
         protocol: [versions.protocol_min(), versions.protocol_max(), versions.protocol_current()],
         delegate: [versions.delegate_min(), versions.delegate_max(), versions.delegate_current()],

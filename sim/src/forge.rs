@@ -102,7 +102,7 @@ impl World<'_> {
                 node: name.clone(),
                 incarnation,
                 addr: view.info.addr,
-                meta: villein_core::serf::tags::encode(&view.info.tags),
+                meta: villein_core::serf::tags::encode(&view.info.tags()),
                 versions: view.info.versions,
             }),
             None => Message::Nack(SeqNo(0)),

@@ -321,7 +321,8 @@ impl World<'_> {
             wanted.iter().find_map(|(member, tags)| {
                 let member = &self.hosts[member.index()].name;
                 let Some(view) = node.member(member) else { return Some(format!("{name} does not list {member}")) };
-                (view.info.tags != *tags).then(|| format!("{name} sees {member}:{}", shown(&view.info.tags)))
+                let seen = view.info.tags();
+                (seen != *tags).then(|| format!("{name} sees {member}:{}", shown(&seen)))
             })
         })
     }

@@ -125,8 +125,9 @@ pub(super) fn testimony(ctx: &Ctx<'_>, name: &[u8]) -> Box<[u8]> {
         Status::Left => 3,
         Status::Failed => 4,
     };
-    writer.text("Status").uint(status).text("Tags").map(info.tags.len());
-    for (key, value) in &info.tags {
+    let tags = info.tags();
+    writer.text("Status").uint(status).text("Tags").map(tags.len());
+    for (key, value) in &tags {
         writer.text(key).text(value);
     }
     writer.finish().into()

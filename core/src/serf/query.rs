@@ -248,7 +248,7 @@ impl Serf {
             ctx.dropped("query memory", limits::QUERIES_SEEN_MAX, lost);
         }
         self.recorder.query(ctx, query.ltime);
-        let tags = &ctx.table.own().info().tags;
+        let tags = &ctx.table.own().info().tags();
         match filter::match_node(&mut self.queries.patterns, ctx.now, &query.filters, &ctx.config.name, tags) {
             Ok(true) => (),
             Ok(false) => return true,
@@ -451,7 +451,7 @@ fn awaited(ctx: &Ctx<'_>, asker: Asker, query: &Query) -> Option<BTreeSet<Name>>
     let filters = Filters::new(&query.filters).ok()?;
     let live = ctx.table.live().iter().filter_map(|&slot| ctx.table.find(slot));
     let names: BTreeSet<Name> = live
-        .filter(|member| query.filters.is_empty() || filters.match_node(member.name(), &member.info().tags))
+        .filter(|member| query.filters.is_empty() || filters.match_node(member.name(), &member.info().tags()))
         .map(|member| member.name().clone())
         .collect();
     // A filter that matches nobody whom we know may match somebody whom we do not know yet.

@@ -144,7 +144,7 @@ impl Serf {
     }
 
     fn begin_tag_change(&mut self, ctx: &mut Ctx<'_>, swim: &mut Swim, id: RequestId, change: TagChange) {
-        let tags = change.apply_to(ctx.table.own().info().tags);
+        let tags = change.apply_to(ctx.table.own().info().tags());
         let meta = match encode_for(&tags, ctx.config) {
             Ok(meta) => meta,
             Err(costs) => return reply(ctx, id, Reply::Failed(CommandError::TagsTooLong(costs))),

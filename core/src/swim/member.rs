@@ -97,7 +97,7 @@ impl Member {
         MemberInfo {
             name: self.identity.name.clone(),
             addr: self.identity.addr,
-            tags: crate::serf::tags::decode(&self.identity.meta),
+            meta: self.identity.meta.clone(),
             status: self.status,
             versions: self.identity.versions,
         }

@@ -10,9 +10,9 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::command::{Command, CommandError, KeyOutcome, KeyRequest, Question, Reply};
-use crate::config::{Coalesce, Config};
-use crate::event::QueryKey;
-use crate::io::{Persist, PersistId, RequestId, Stimulus};
+use crate::config::{Coalesce, Config, Wire};
+use crate::event::{Event, QueryKey};
+use crate::io::{Output, Persist, PersistId, RequestId, Stimulus};
 use crate::keyring::{Key, Keyring};
 use crate::lamport::LamportTime;
 use crate::limits;
@@ -21,7 +21,10 @@ use crate::serf::tags;
 use crate::tests::bounds::{drops, works_on};
 use crate::tests::harness::{Lone, addr, alive, name, signed};
 use crate::types::{GossipAddr, Meta, Name, QueryId, Tags};
-use crate::wire::{Alive, Envelope, Filter, Message, Query, QueryResponse, SerfMessage, UserEvent, memberlist, native};
+use crate::wire::{
+    Alive, Envelope, Filter, Message, NodeState, PushPull, Query, QueryResponse, SerfMessage, SerfState, SwimState,
+    UserEvent, memberlist, native,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Far beyond every test.
@@ -291,6 +294,26 @@ fn a_name_beyond_the_bound_that_is_made_to_leave_is_not_kept() {
     assert_eq!((lone.replies(), drops(&lone, "names of members to leave")), (vec![Reply::ForceLeft; 2], 1));
     assert!(lone.node.checkpoint().len() < kept + limits::NAME_BYTES_MAX);
     works_on(&mut lone);
+}
+
+#[test]
+fn an_event_about_a_member_of_many_tags_holds_its_metadata_as_it_came() {
+    let all: Tags = (0..1_000_u16).map(|tag| (tag.to_be_bytes().to_vec(), Vec::new())).collect();
+    let meta = tags::encode(&all);
+    assert!(meta.as_bytes().len() <= limits::META_BYTES_ACCEPTED);
+    let mut lone = Lone::new(|config| config.wire = Wire::Auto);
+    let nodes = vec![NodeState { alive: Alive { meta: meta.clone(), ..alive(1, 1) }, state: SwimState::Alive }];
+    lone.is_told(1, PushPull { join: false, nodes, serf: SerfState::default(), unreadable: 0 });
+    let joined = lone.out.iter().find_map(|output| match output {
+        Output::Event(event) => match &**event {
+            Event::Members { members, .. } => members.first(),
+            Event::User(_) | Event::Query(_) | Event::Shutdown(_) => None,
+        },
+        _ => None,
+    });
+    let joined = joined.expect("the member joins");
+    assert_eq!((&joined.meta, joined.tags()), (&meta, all));
+    assert!(size_of_val(joined) <= 96, "{} bytes beside the metadata", size_of_val(joined));
 }
 
 /// An answer to a key query (gossip-wire.md 6.7).

@@ -356,7 +356,7 @@ fn a_tag_change_reaches_everybody_and_is_answered_when_it_is_out() {
     cluster.run(3 * SECOND);
     assert_eq!(cluster.replies.get(&(2, id)), Some(&Reply::TagsSet));
     for number in 0..4 {
-        let seen = cluster.node(number).member(&name(2)).map(|member| member.info.tags);
+        let seen = cluster.node(number).member(&name(2)).map(|member| member.info.tags());
         assert_eq!(seen, Some(tags(&[("both", "set"), ("role", "db")])), "at node {number}");
         assert_eq!(cluster.events(number).iter().filter(|line| **line == "member-update n2").count(), 1);
     }

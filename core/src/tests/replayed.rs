@@ -21,7 +21,7 @@ fn beliefs(cluster: &Cluster) -> Vec<String> {
         let node = cluster.node(number);
         let members = node.members().into_iter().map(|view| {
             let info = view.info;
-            format!("{} {} {} {:?} {}", info.name, info.status, info.addr, info.tags, view.incarnation.0)
+            format!("{} {} {} {:?} {}", info.name, info.status, info.addr, info.tags(), view.incarnation.0)
         });
         let keys = node.keys().map(Key::to_base64).collect::<Vec<_>>();
         format!("n{number}: {} {keys:?}", members.collect::<Vec<_>>().join(", "))

@@ -387,7 +387,7 @@ fn tags_set_after_a_leave_bring_nobody_back_and_are_told_by_a_rejoin() {
     cluster.join(2, 0);
     cluster.run(5 * SECOND);
     let seen = cluster.node(0).members();
-    let member = seen.iter().find(|member| member.info.tags == set).expect("somebody has the tags");
+    let member = seen.iter().find(|member| member.info.tags() == set).expect("somebody has the tags");
     assert_eq!(member.info.status, Status::Alive);
 }
 

@@ -279,9 +279,10 @@ impl Checkers {
             let status = member.info.status;
             let before = life.seen.get(name);
             let since = before.filter(|before| before.status == status).map_or(at, |before| before.since);
+            let tags = member.info.tags();
             let tags = match before {
-                Some(before) if *before.tags == member.info.tags => Arc::clone(&before.tags),
-                _ => Arc::new(member.info.tags.clone()),
+                Some(before) if *before.tags == tags => Arc::clone(&before.tags),
+                _ => Arc::new(tags),
             };
             let seen = Seen { incarnation: member.incarnation, status, addr: member.info.addr, tags, since };
             let own = life.name.as_ref() == Some(name);

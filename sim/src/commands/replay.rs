@@ -221,7 +221,8 @@ fn state(node: &Node) -> String {
         .into_iter()
         .map(|member| {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let tags = member.info.tags.iter().map(|(key, value)| format!("{}={}", text(key), text(value)));
+            let tags = member.info.tags();
+            let tags = tags.iter().map(|(key, value)| format!("{}={}", text(key), text(value)));
             [
                 member.info.name.to_string(),
                 member.info.status.to_string(),
@@ -255,7 +256,8 @@ fn members(node: &Node) -> Vec<Value> {
     })];
     lines.extend(node.members().into_iter().map(|member| {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let tags = member.info.tags.iter().map(|(key, value)| (text(key), Value::from(text(value))));
+        let tags = member.info.tags();
+        let tags = tags.iter().map(|(key, value)| (text(key), Value::from(text(value))));
         json!({
             "kind": "member",
             "name": member.info.name.to_string(),

@@ -11,6 +11,7 @@ use villein_core::event::{MemberEventKind, MemberInfo, QueryKey, Status, UserEve
 use villein_core::io::RequestId;
 use villein_core::lamport::LamportTime;
 use villein_core::node::{MemberView, Stats};
+use villein_core::serf::tags::encode;
 use villein_core::types::{GossipAddr, Incarnation, Name, QueryId, Tags, Versions};
 use villein_core::wire::Encoding;
 use villein_sim::checkers::{Broken, Checkers, Remembered};
@@ -52,9 +53,9 @@ impl History {
 
 fn member(name: &str, incarnation: u32, status: Status) -> MemberView {
     let addr = GossipAddr::from_bytes(&[10, 0, 0, 2], 7946).expect("4 bytes");
-    let (tags, versions) = (Tags::new(), Versions::CURRENT);
+    let (meta, versions) = (encode(&Tags::new()), Versions::CURRENT);
     MemberView {
-        info: MemberInfo { name: Name::from(name), addr, tags, status, versions },
+        info: MemberInfo { name: Name::from(name), addr, meta, status, versions },
         incarnation: Incarnation(incarnation),
         state: None,
         status_ltime: LamportTime(0),
@@ -132,7 +133,7 @@ fn a_node_that_shows_something_impossible_of_itself_is_caught() {
 fn tags_that_change_without_a_word_are_caught() {
     let tagged = |name: &str, incarnation, status| {
         let mut member = member(name, incarnation, status);
-        member.info.tags = [(b"role".to_vec(), b"db".to_vec())].into();
+        member.info.meta = encode(&[(b"role".to_vec(), b"db".to_vec())].into());
         [member]
     };
     let rule = "tags change with a higher incarnation only";
