@@ -110,15 +110,24 @@ pub const STRANGER_WORDS_PER_SECOND_MAX: u32 = 32;
 pub const NAMELESS_RELAYS_PER_SECOND_MAX: u32 = 256;
 /// Queries of our own that wait for answers.
 pub const QUERIES_RUNNING_MAX: usize = 1_024;
+/// Names of members that all queries of our own together wait for, so as to end when everybody has answered. One that would
+/// be beyond it ends when its time is over.
+pub const AWAITED_MAX: usize = 1 << 20;
 /// Of these, how many are kept for the cluster's own: about keys, and the vote about our name.
 pub const QUERIES_RESERVED: usize = 64;
 /// Filters of one query.
 pub const FILTERS_MAX: usize = 256;
 /// Bytes to which the patterns of queries may compile within a second, and those of one query of our own: a few milliseconds
-/// of work. `.{1000}` and `\pL{50}` fit in, an ordinary pattern takes one thousandth of it.
+/// of work. `.{1000}` and `\pL{50}` fit in, an ordinary pattern takes one thousandth of it. To look through a tag's value
+/// counts as much as to compile the pattern anew for each [`FILTER_TEXT_BYTES`] of it.
 pub const FILTERS_PROGRAM_BYTES_MAX: u32 = 1 << 20;
-/// Bytes to which each pattern may compile although others have used that up.
+/// Bytes to which each pattern may compile, and be matched, although others have used that up.
 pub const FILTER_PROGRAM_BYTES_MIN: usize = 4 << 10;
+/// Bytes of text that a pattern is matched against in the time that it takes to compile.
+pub const FILTER_TEXT_BYTES: usize = 8;
+/// What it may come to, counted in the same way, to find out which members a query of our own is for: a tenth of a second.
+/// A query that is beyond it ends when its time is over.
+pub const FILTERS_AWAITED_BYTES_MAX: usize = 32 << 20;
 /// Largest encoded length that a configuration may allow for queries and answers: they travel in one datagram.
 pub const QUERY_BYTES_MAX: usize = 65_000;
 /// Key changes that wait for their turn.

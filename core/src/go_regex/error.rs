@@ -67,7 +67,7 @@ pub struct GoRegexError {
 }
 
 impl GoRegexError {
-    pub(super) fn new(code: ErrorCode, expression: &[u8]) -> Self {
+    pub(crate) fn new(code: ErrorCode, expression: &[u8]) -> Self {
         Self { code, expression: expression.to_vec() }
     }
 

@@ -76,7 +76,14 @@ impl GoRegex {
         Ok(Self { regex })
     }
 
-    /// Tells whether the pattern matches anywhere in the text, as `Regexp.MatchString` does.
+    /// What it has taken of the `bytes` of [`GoRegex::within`].
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.regex.memory_usage()
+    }
+
+    /// Tells whether the pattern matches anywhere in the text, as `Regexp.MatchString` does. At worst that takes time that
+    /// grows with [`GoRegex::memory`] times the length of the text.
     #[must_use]
     pub fn is_match(&self, haystack: &[u8]) -> bool {
         self.regex.is_match(&*decode(haystack))

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::go_regex::{GoRegex, GoRegexError};
+use crate::go_regex::{ErrorCode, GoRegex, GoRegexError};
 use crate::limits;
 use crate::serf::allowance::Allowance;
 use crate::time::Time;
@@ -17,7 +17,7 @@ enum Ready<'a> {
     Unreadable,
 }
 
-/// A filter's pattern that cannot be compiled: it matches nobody.
+/// A filter's pattern that cannot be compiled, or costs too much: it matches nobody.
 pub(super) struct BadPattern {
     pub(super) pattern: Box<[u8]>,
     pub(super) error: GoRegexError,
@@ -36,13 +36,19 @@ impl<'a> Ready<'a> {
         })
     }
 
-    /// Whether the filter matches the node of that name and tags; a missing tag is empty.
-    fn matches(&self, name: &Name, tags: &Tags) -> bool {
-        match self {
+    /// Whether the filter matches the node of that name and tags; a missing tag is empty. What that may cost is taken from
+    /// `bytes`; `None`: they are too few.
+    fn matches(&self, name: &Name, tags: &Tags, bytes: &mut usize) -> Option<bool> {
+        Some(match self {
             Self::Nodes(names) => names.contains(name),
-            Self::Tag(key, regex) => regex.is_match(tags.get(*key).map_or(b"", Vec::as_slice)),
+            Self::Tag(key, regex) => {
+                let text = tags.get(*key).map_or(&[][..], Vec::as_slice);
+                let cost = regex.memory().saturating_mul(text.len()) / limits::FILTER_TEXT_BYTES;
+                *bytes = bytes.checked_sub(cost)?;
+                regex.is_match(text)
+            }
             Self::Unreadable => false,
-        }
+        })
     }
 }
 
@@ -61,13 +67,23 @@ pub(super) fn match_node(
         let allowed = allowance.left(now);
         let left = allowed.max(limits::FILTER_PROGRAM_BYTES_MIN);
         let mut bytes = left;
-        let ready = Ready::new(filter, &mut bytes);
+        let matched = Ready::new(filter, &mut bytes)
+            .and_then(|ready| ready.matches(name, tags, &mut bytes).ok_or_else(|| too_costly(filter)));
         allowance.take(now, left.saturating_sub(bytes).min(allowed));
-        if !ready?.matches(name, tags) {
+        if !matched? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// A pattern that would take too long to match.
+fn too_costly(filter: &Filter) -> BadPattern {
+    let pattern = match filter {
+        Filter::Tag { pattern, .. } => pattern.clone(),
+        Filter::Nodes(_) | Filter::Unreadable => Box::default(),
+    };
+    BadPattern { error: GoRegexError::new(ErrorCode::InternalError, &pattern), pattern }
 }
 
 /// All filters of a query of our own, to be asked about many nodes.
@@ -79,7 +95,13 @@ impl<'a> Filters<'a> {
         filters.iter().map(|filter| Ready::new(filter, &mut bytes)).collect::<Result<_, _>>().map(Self)
     }
 
-    pub(super) fn match_node(&self, name: &Name, tags: &Tags) -> bool {
-        self.0.iter().all(|filter| filter.matches(name, tags))
+    /// Whether all match; as [`Ready::matches`].
+    pub(super) fn match_node(&self, name: &Name, tags: &Tags, bytes: &mut usize) -> Option<bool> {
+        for filter in &self.0 {
+            if !filter.matches(name, tags, bytes)? {
+                return Some(false);
+            }
+        }
+        Some(true)
     }
 }

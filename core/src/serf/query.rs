@@ -177,12 +177,23 @@ impl Serf {
     fn begin(&mut self, ctx: &mut Ctx<'_>, key: QueryKey, asker: Asker, query: &Query) {
         self.queries.begun = self.queries.begun.saturating_add(1);
         let number = self.queries.begun;
+        let waiting = self.queries.running.values().filter_map(|running| running.awaited.as_ref());
+        let waiting = waiting.fold(0_usize, |sum, awaited| sum.saturating_add(awaited.len()));
+        // The cluster's own are few, one at a time.
+        let room = match asker {
+            Asker::Command(_) => limits::AWAITED_MAX.saturating_sub(waiting),
+            Asker::Keys | Asker::Conflict => usize::MAX,
+        };
+        let awaited = awaited(ctx, asker, query, room).unwrap_or_else(|bound| {
+            ctx.dropped("early ends of queries", bound, 1);
+            None
+        });
         let running = Running {
             number,
             asker,
             acks: BTreeSet::new(),
             responses: BTreeSet::new(),
-            awaited: awaited(ctx, asker, query),
+            awaited,
             acks_wanted: query.ack,
             words_max: ctx.table.live().len().saturating_add(LATECOMERS),
         };
@@ -444,16 +455,31 @@ pub(super) fn default_timeout(ctx: &Ctx<'_>) -> Duration {
 
 /// The members that can answer, as far as we know them (user-asks 25). A query that only wants acks is not answered, and
 /// the reachability test that asks it measures its whole time: nothing ends it early.
-fn awaited(ctx: &Ctx<'_>, asker: Asker, query: &Query) -> Option<BTreeSet<Name>> {
+///
+/// # Errors
+/// The bound, if there are more than `room` of them or it takes too long to find them.
+fn awaited(ctx: &Ctx<'_>, asker: Asker, query: &Query, room: usize) -> Result<Option<BTreeSet<Name>>, usize> {
     if asker != Asker::Keys && query.name.starts_with(internal_query::PREFIX) {
-        return None;
+        return Ok(None);
     }
-    let filters = Filters::new(&query.filters).ok()?;
-    let live = ctx.table.live().iter().filter_map(|&slot| ctx.table.find(slot));
-    let names: BTreeSet<Name> = live
-        .filter(|member| query.filters.is_empty() || filters.match_node(member.name(), &member.info().tags()))
-        .map(|member| member.name().clone())
-        .collect();
+    if query.filters.is_empty() && ctx.table.live().len() > room {
+        return Err(limits::AWAITED_MAX);
+    }
+    let Ok(filters) = Filters::new(&query.filters) else { return Ok(None) };
+    let mut bytes = limits::FILTERS_AWAITED_BYTES_MAX;
+    let mut names = BTreeSet::new();
+    for member in ctx.table.live().iter().filter_map(|&slot| ctx.table.find(slot)) {
+        let asked = query.filters.is_empty()
+            || filters
+                .match_node(member.name(), &member.info().tags(), &mut bytes)
+                .ok_or(limits::FILTERS_AWAITED_BYTES_MAX)?;
+        if asked && names.len() >= room {
+            return Err(limits::AWAITED_MAX);
+        }
+        if asked {
+            names.insert(member.name().clone());
+        }
+    }
     // A filter that matches nobody whom we know may match somebody whom we do not know yet.
-    (!names.is_empty()).then_some(names)
+    Ok((!names.is_empty()).then_some(names))
 }

@@ -316,6 +316,44 @@ fn an_event_about_a_member_of_many_tags_holds_its_metadata_as_it_came() {
     assert!(size_of_val(joined) <= 96, "{} bytes beside the metadata", size_of_val(joined));
 }
 
+#[test]
+fn a_query_with_which_more_names_are_awaited_than_the_bound_ends_at_its_time() {
+    const MEMBERS: usize = 2_048;
+    let mut lone = Lone::new(|config| (config.swim.gossip_nodes, config.swim.probe_interval) = (0, HOUR));
+    (1..MEMBERS).for_each(|number| lone.hear_unchecked(1, &Message::Alive(alive(number, 1))));
+    lone.out.clear();
+    let early = |lone: &Lone| drops(lone, "early ends of queries");
+    (0..limits::AWAITED_MAX / MEMBERS).for_each(|_| lone.command(ask(question(Vec::new()))));
+    assert_eq!(early(&lone), 0);
+    lone.command(ask(question(Vec::new())));
+    assert_eq!(early(&lone), 1);
+    assert!(lone.replies().iter().all(|reply| !matches!(reply, Reply::Failed(_))), "it is asked all the same");
+    lone.wait(61 * SECOND);
+    let done = lone.replies().into_iter().filter(|reply| *reply == Reply::QueryDone).count();
+    assert_eq!(done, limits::AWAITED_MAX / MEMBERS + 1);
+    lone.command(ask(question(Vec::new())));
+    assert_eq!(early(&lone), 1, "those that are over wait for nobody");
+    works_on(&mut lone);
+}
+
+#[test]
+fn a_query_whose_members_take_too_long_to_find_ends_at_its_time() {
+    let meta = signed(&[(b"long".to_vec(), vec![b'a'; 400])].into());
+    let asked = |pattern: &[u8], members: usize| {
+        let mut lone = Lone::new(|_| ());
+        for number in 1..=members {
+            lone.hear(number, &[Message::Alive(Alive { meta: meta.clone(), ..alive(number, 1) })]);
+        }
+        lone.command(ask(question(vec![Filter::Tag { key: b"long".as_slice().into(), pattern: pattern.into() }])));
+        assert_eq!(lone.replies().first(), Some(&Reply::QueryStarted));
+        let dropped = drops(&lone, "early ends of queries");
+        works_on(&mut lone);
+        dropped
+    };
+    let slow = b"(a?){300}(a?){300}z?$";
+    assert_eq!((asked(b"a", 60), asked(slow, 5), asked(slow, 60)), (0, 0, 1));
+}
+
 /// An answer to a key query (gossip-wire.md 6.7).
 fn key_answer(keys: &[String]) -> Box<[u8]> {
     let mut writer = Writer::append_to(Dialect::Gossip, [8].into());

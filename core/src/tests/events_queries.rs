@@ -302,6 +302,28 @@ fn the_patterns_of_queries_compile_to_so_much_in_a_second() {
 }
 
 #[test]
+fn a_pattern_is_matched_against_a_long_tag_as_far_as_the_allowance_goes() {
+    const LONG: usize = 400;
+    let mut lone = with_peer(|config| {
+        config.tags.insert(b"long".to_vec(), vec![b'a'; LONG]);
+    });
+    let mut heard = |wait, id, pattern: &[u8], patterns: usize| {
+        let filter = Filter::Tag { key: Box::from(*b"long"), pattern: pattern.into() };
+        lone.wait(Duration::from_millis(wait));
+        lone.hear(1, &[asked(&Query { filters: vec![filter; patterns], ..query(3, id, "q") })]);
+        let refused = lone.logs().iter().filter(|log| matches!(log, Log::BadFilter(..))).count();
+        (lone.events().len(), refused)
+    };
+    // Each byte of the tag may be at each place of the pattern.
+    let (slow, light) = (br"(a?){100}z?$", b"a");
+    assert_eq!(heard(0, 1, light, 3), (1, 0));
+    assert_eq!(heard(0, 2, br"(a?){1000}z?$", 1), (0, 1), "it compiles to a twentieth of what there is in a second");
+    assert_eq!(heard(1_000, 3, slow, 2), (1, 1));
+    assert_eq!(heard(0, 4, slow, limits::FILTERS_MAX), (0, 2), "what there is in a second is used up");
+    assert_eq!(heard(1_000, 5, slow, 2), (1, 2));
+}
+
+#[test]
 fn what_stands_behind_a_filter_that_does_not_match_is_not_looked_at() {
     let mut lone = with_peer(|_| ());
     let bad = Filter::Tag { key: Box::from(*b"role"), pattern: Box::from(*b"(") };
