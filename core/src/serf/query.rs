@@ -30,6 +30,8 @@ use crate::wire::{Message, Query, QueryResponse, Relay, SerfMessage, SwimState, 
 const RELAY_PROTOCOL: u8 = 5;
 /// Oldest Serf protocol with queries (gossip-wire.md 5.3).
 const QUERY_PROTOCOL: u8 = 4;
+/// Members that are looked through in the time that it takes to pass a word on.
+const MEMBERS_PER_WORD: usize = 64;
 /// Words of one query beyond one per member that is alive when it is asked: for those who join meanwhile.
 const LATECOMERS: usize = 64;
 
@@ -368,7 +370,9 @@ impl Serf {
                 && member.state() == Some(SwimState::Alive)
                 && member.identity.versions.protocol_max() >= RELAY_PROTOCOL
         });
-        self.queries.relayed.take(ctx.now, picked.len());
+        // Where so many cannot be found every member was looked at.
+        let searched = if picked.len() < helpers { ctx.table.live().len() / MEMBERS_PER_WORD } else { 0 };
+        self.queries.relayed.take(ctx.now, picked.len().saturating_add(searched));
         let message = Message::Serf(SerfMessage::Relay(relay.clone()));
         for slot in picked {
             if let Some(to) = ctx.to_slot(slot) {

@@ -9,8 +9,8 @@ use crate::lamport::LamportTime;
 use crate::limits;
 use crate::tests::bounds::{drops, works_on};
 use crate::tests::harness::{Lone, addr, alive, name};
-use crate::types::{GossipAddr, Name, QueryId};
-use crate::wire::{Message, Query, QueryResponse, Relay, SerfMessage};
+use crate::types::{GossipAddr, Name, QueryId, Versions};
+use crate::wire::{Alive, Message, Query, QueryResponse, Relay, SerfMessage};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -71,6 +71,23 @@ fn beyond_so_many_relayed_words_a_second_only_the_direct_ones_are_sent() {
     words(&mut lone);
     lone.hear(1, &[ask(full + 1)]);
     assert_eq!(words(&mut lone).0, HELPERS, "the allowance refills with time");
+    works_on(&mut lone);
+}
+
+#[test]
+fn a_search_for_helpers_that_finds_too_few_is_charged_for_all_who_were_looked_at() {
+    const MEMBERS: usize = 640;
+    let mut lone = Lone::new(|config| config.swim.gossip_nodes = 0);
+    let old = Versions([1, 4, 4, 2, 5, 5]);
+    (1..MEMBERS)
+        .for_each(|number| lone.hear_unchecked(1, &Message::Alive(Alive { versions: old, ..alive(number, 1) })));
+    lone.out.clear();
+    let searches = limits::RELAYED_PER_SECOND_MAX as usize / (MEMBERS / 64);
+    (0..=searches).for_each(|id| lone.hear_unchecked(1, &query(id, name(1), addr(1), 1)));
+    assert_eq!(drops(&lone, "relayed answers"), 0, "nobody here understands relays");
+    lone.hear(1, &[query(searches + 1, name(1), addr(1), 1)]);
+    assert_eq!(drops(&lone, "relayed answers"), 1);
+    assert_eq!(words(&mut lone), (0, [addr(1)].repeat(searches + 2)), "the direct word always goes");
     works_on(&mut lone);
 }
 
