@@ -200,10 +200,8 @@ impl Serf {
     }
 
     fn arm_leaving_check(&self, ctx: &mut Ctx<'_>) {
-        let first =
-            self.leaving.iter().filter_map(|&slot| ctx.table.find(slot)).map(|member| member.status_since).min();
-        match first {
-            Some(since) => ctx.arm(TimerKind::LeavingCheck, since + Self::leaving_patience(ctx)),
+        match self.leaving.first() {
+            Some(&(since, _)) => ctx.arm(TimerKind::LeavingCheck, since + Self::leaving_patience(ctx)),
             None => ctx.timers.disarm(TimerKind::LeavingCheck),
         }
     }
@@ -211,13 +209,10 @@ impl Serf {
     /// U-20: a member that has been leaving for too long and still answers is alive.
     pub(super) fn on_leaving_check(&mut self, ctx: &mut Ctx<'_>) {
         let patience = Self::leaving_patience(ctx);
-        let due: Vec<Slot> = self
-            .leaving
-            .iter()
-            .copied()
-            .filter(|&slot| ctx.table.find(slot).is_some_and(|member| ctx.now.since(member.status_since) >= patience))
-            .collect();
-        for slot in due {
+        let is_due = |&&(since, _): &&(Time, Slot)| ctx.now.since(since) >= patience;
+        // Those alone: each may have a time of its own, and a look at all of them each time would be one too many.
+        let due: Vec<(Time, Slot)> = self.leaving.iter().take_while(is_due).copied().collect();
+        for (since, slot) in due {
             let Some(member) = ctx.table.find(slot) else { continue };
             if member.state() == Some(SwimState::Alive) {
                 ctx.log(Log::LeavingReverted(member.name().clone()));
@@ -225,6 +220,8 @@ impl Serf {
             } else {
                 // Suspected: look again when the suspicion is over.
                 ctx.table.set_status(slot, Status::Leaving, ctx.now);
+                self.leaving.remove(&(since, slot));
+                self.leaving.insert((ctx.now, slot));
             }
         }
         self.arm_leaving_check(ctx);

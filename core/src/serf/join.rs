@@ -20,7 +20,7 @@ use crate::serf::{Phase, Serf, reply};
 use crate::swim::{Exchange, ExchangeKind, Swim};
 use crate::time::nanos;
 use crate::timers::TimerKind;
-use crate::types::{JoinTarget, TargetAddr};
+use crate::types::{GossipAddr, JoinTarget, TargetAddr};
 
 /// The joins that wait, the first one under way.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -258,6 +258,15 @@ impl Serf {
         if self.joins.standing && self.phase == Phase::Alive && !self.seed_lives(ctx) {
             let jitter = jitter(ctx, interval);
             ctx.arm_if_idle(TimerKind::RetryJoin, ctx.now + interval + jitter);
+        }
+    }
+
+    /// A member has gone: the last seed, if it had a seed's address or nobody else is left. Thousands may go at one time, and
+    /// to look for a seed is to look through those who stay.
+    pub(super) fn on_gone(&self, ctx: &mut Ctx<'_>, addr: GossipAddr) {
+        let addr = Addr(addr.socket_addr());
+        if self.joins.seeds.values().any(|addrs| addrs.contains(&addr)) || !ctx.table.has_live_others() {
+            self.arm_seeds(ctx);
         }
     }
 

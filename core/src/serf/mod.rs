@@ -49,6 +49,7 @@ use intent::BufferedIntent;
 use join::Joins;
 use keys::KeyRuns;
 use leave::{BroadcastWait, LeaveRun};
+use prune::Prunes;
 use query::{Origin, Queries};
 use recorder::Recorder;
 use rejoin::SnapshotPeers;
@@ -68,8 +69,8 @@ pub(crate) struct Serf {
     failed: BTreeSet<Slot>,
     /// Members that have left.
     left: BTreeSet<Slot>,
-    /// Members that mean to leave, the node itself not included.
-    leaving: BTreeSet<Slot>,
+    /// Members that mean to leave, the node itself not included, by the time since when.
+    leaving: BTreeSet<(Time, Slot)>,
     /// Set once a leave about ourselves was refuted: our join intent is repeated to those who have not heard (U-20).
     refuted: bool,
     joins: Joins,
@@ -82,7 +83,7 @@ pub(crate) struct Serf {
     key_runs: KeyRuns,
     vote: Vote,
     /// Members that are to be forgotten once they have left, and when to look.
-    prunes: BTreeMap<Slot, Time>,
+    prunes: Prunes,
     recorder: Recorder,
     snapshot_peers: SnapshotPeers,
     /// What waits for a record to be durable.
@@ -136,7 +137,7 @@ impl Serf {
             queries: Queries::new(ctx.table.hash_key()),
             key_runs: KeyRuns::default(),
             vote: Vote::default(),
-            prunes: BTreeMap::new(),
+            prunes: Prunes::default(),
             recorder: Recorder::default(),
             snapshot_peers: SnapshotPeers::default(),
             kept: BTreeMap::new(),
@@ -291,20 +292,21 @@ impl Serf {
             self.emit(ctx, slot, MemberEventKind::Failed);
             self.arm_reconnect(ctx);
         }
-        self.arm_seeds(ctx);
+        self.on_gone(ctx, addr);
     }
 
     /// Changes a status and keeps the lists in step.
     fn set_status(&mut self, ctx: &mut Ctx<'_>, slot: Slot, status: Status) {
+        let since = ctx.table.find(slot).map_or(Time::ZERO, |member| member.status_since);
         ctx.table.set_status(slot, status, ctx.now);
         self.failed.remove(&slot);
         self.left.remove(&slot);
-        self.leaving.remove(&slot);
+        self.leaving.remove(&(since, slot));
         match status {
             Status::Failed => _ = self.failed.insert(slot),
             Status::Left => _ = self.left.insert(slot),
             Status::Leaving if slot != ctx.table.me() => {
-                self.leaving.insert(slot);
+                self.leaving.insert((ctx.now, slot));
                 // Of all that are leaving it is the last to have had its time.
                 ctx.arm_if_idle(TimerKind::LeavingCheck, ctx.now + Self::leaving_patience(ctx));
             }

@@ -66,7 +66,7 @@ impl Serf {
         self.recorder.member(ctx, &Line::NotAlive(name.clone()));
         self.snapshot_peers.forget(&name);
         ctx.coordinates.forget(slot);
-        self.prunes.remove(&slot);
+        self.prunes.remove(slot);
         if self.intents.len() < limits::INTENTS_BUFFERED_MAX {
             self.intents.insert(name, BufferedIntent { leave: false, ltime, arrived: ctx.now });
             self.arm_reap(ctx);

@@ -1,6 +1,6 @@
 //! After a restart the peers of the snapshot are contacted until one answers (protocol.md 2.13; user-asks 3).
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -27,7 +27,8 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// The peers that the snapshot knows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct SnapshotPeers {
-    peers: Vec<Peer>,
+    /// By name: thousands of members may be forgotten at one time.
+    peers: BTreeMap<Name, Peer>,
     /// Who is still to be contacted in this round, and who is being contacted.
     round: VecDeque<(Name, GossipAddr)>,
     trying: Option<(Name, GossipAddr)>,
@@ -39,7 +40,6 @@ pub(super) struct SnapshotPeers {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Peer {
-    name: Name,
     addr: GossipAddr,
     /// Whether it was alive when it was last heard of.
     alive: bool,
@@ -51,17 +51,17 @@ impl SnapshotPeers {
         self.named = parsed.book.alive().len() > 0;
         let alive = parsed.book.alive().map(|peer| (peer, true));
         let failed = parsed.book.failed().map(|peer| (peer, false));
-        self.peers = alive
-            .chain(failed)
+        self.peers = failed
+            .chain(alive)
             .filter(|((name, addr), _)| **name != ctx.config.name && **addr != ctx.config.advertise)
-            .map(|((name, addr), alive)| Peer { name: name.clone(), addr: *addr, alive })
+            .map(|((name, addr), alive)| (name.clone(), Peer { addr: *addr, alive }))
             .collect();
         self.notices = (parsed.notices.clone(), parsed.notices_dropped);
     }
 
     /// Forgets a peer.
     pub(super) fn forget(&mut self, name: &Name) {
-        self.peers.retain(|peer| peer.name != *name);
+        self.peers.remove(name);
     }
 
     /// The peers that are no members now: the file goes on to know them.
@@ -70,8 +70,8 @@ impl SnapshotPeers {
             let member = ctx.table.slot(name).and_then(|slot| ctx.table.find(slot));
             member.is_some_and(|member| member.status != Status::None)
         };
-        let unknown = self.peers.iter().filter(|peer| !is_member(&peer.name));
-        unknown.map(|peer| (peer.name.clone(), peer.addr, peer.alive)).collect()
+        let unknown = self.peers.iter().filter(|&(name, _)| !is_member(name));
+        unknown.map(|(name, peer)| (name.clone(), peer.addr, peer.alive)).collect()
     }
 }
 
@@ -101,11 +101,11 @@ impl Serf {
         if self.phase != Phase::Alive || ctx.table.has_live_others() || self.snapshot_peers.trying.is_some() {
             return;
         }
-        let (mut alive, mut failed): (Vec<_>, Vec<_>) =
-            self.snapshot_peers.peers.iter().cloned().partition(|peer| peer.alive);
+        let peers = self.snapshot_peers.peers.iter().map(|(name, peer)| (name.clone(), peer.addr, peer.alive));
+        let (mut alive, mut failed): (Vec<_>, Vec<_>) = peers.partition(|&(_, _, alive)| alive);
         ctx.rng.shuffle(Purpose::SnapshotOrder, &mut alive);
         ctx.rng.shuffle(Purpose::SnapshotOrder, &mut failed);
-        self.snapshot_peers.round = alive.into_iter().chain(failed).map(|peer| (peer.name, peer.addr)).collect();
+        self.snapshot_peers.round = alive.into_iter().chain(failed).map(|(name, addr, _)| (name, addr)).collect();
         self.try_next_peer(ctx, swim);
     }
 
