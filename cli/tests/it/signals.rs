@@ -61,6 +61,7 @@ fn an_agent_and_its_handlers_may_have_as_many_descriptors_as_the_host_allows() {
     let agent = Agent::spawn(Net(171), 11, "n1", &words, limited);
     agent.process.output.wait_for("==> Log data will now stream in as it occurs:");
     let answered = agent.ask(&["query", "limit"]);
-    let limits: Vec<&str> = answered.split("Response from 'n1': ").nth(1).expect("it answers").lines().take(2).collect();
+    let limits: Vec<&str> =
+        answered.split("Response from 'n1': ").nth(1).expect("it answers").lines().take(2).collect();
     assert!(limits[0] == limits[1] && limits[0] != "200", "{limits:?}");
 }
