@@ -179,7 +179,9 @@ pub enum Log {
     Joined(u32),
     /// A retry-join reached somebody.
     JoinCompleted(u32),
-    /// A join reached nobody, or not everybody.
+    /// One target of a join, or one of its addresses, was not reached: others may have been.
+    JoinTargetFailed(JoinError),
+    /// A join reached nobody.
     JoinFailed(Vec<JoinError>),
     /// A retry-join will be repeated.
     RetryJoinFailed(Vec<JoinError>, Duration),
@@ -243,6 +245,7 @@ impl Log {
             | Self::Incompatible(_)
             | Self::BadName(_)
             | Self::NotNative(_)
+            | Self::JoinTargetFailed(JoinError::Resolve { .. })
             | Self::JoinFailed(_)
             | Self::RetryJoinFailed(..)
             | Self::LeavingReverted(_)
@@ -269,6 +272,7 @@ impl Log {
             | Self::Message(..)
             | Self::ConflictQuery(_)
             | Self::StrayResponse(..)
+            | Self::JoinTargetFailed(JoinError::Contact { .. })
             | Self::SnapshotPeerFailed(..)
             | Self::ReconnectFailed(..)
             | Self::ReconnectThrottled => Level::Debug,
@@ -414,6 +418,7 @@ impl fmt::Display for Log {
             Self::JoinCompleted(contacted) => {
                 write!(f, "agent: Join completed. Synced with {contacted} initial agents")
             }
+            Self::JoinTargetFailed(error) => write!(f, "memberlist: {error}"),
             Self::JoinFailed(errors) => write!(f, "agent: error joining: {}", JoinErrors(errors)),
             Self::RetryJoinFailed(errors, again) => {
                 write!(f, "agent: Join failed: {}, retrying in {}", JoinErrors(errors), GoDuration(*again))

@@ -49,6 +49,14 @@ struct Join {
     errors: Vec<JoinError>,
 }
 
+impl Join {
+    /// Notes what was not reached, and logs it at once: a join that reaches somebody else has no other line of it.
+    fn missed(&mut self, ctx: &mut Ctx<'_>, error: JoinError) {
+        ctx.log(Log::JoinTargetFailed(error.clone()));
+        self.errors.push(error);
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Addr(#[serde(with = "crate::types::socket_addr")] SocketAddr);
 
@@ -141,7 +149,7 @@ impl Serf {
                         self.joins.seeds.insert(target, BTreeSet::from([Addr(addr)]));
                     }
                 }
-                TargetAddr::Bad(reason) => join.errors.push(JoinError::Resolve { target: target.to_string(), reason }),
+                TargetAddr::Bad(reason) => join.missed(ctx, JoinError::Resolve { target: target.to_string(), reason }),
                 TargetAddr::Host(name, port) => {
                     self.joins.resolves = self.joins.resolves.saturating_add(1);
                     let id = ResolveId(self.joins.resolves);
@@ -190,7 +198,7 @@ impl Serf {
                 if join.origin == Origin::Retry {
                     join.addrs.extend(self.joins.seeds.get(&target).into_iter().flatten());
                 }
-                join.errors.push(JoinError::Resolve { target: target.to_string(), reason });
+                join.missed(ctx, JoinError::Resolve { target: target.to_string(), reason });
             }
         }
         self.advance_join(ctx, swim);
@@ -208,7 +216,7 @@ impl Serf {
             match result {
                 Ok(()) => join.contacted = join.contacted.saturating_add(1),
                 Err(reason) => {
-                    join.errors.push(JoinError::Contact { host: alloc::format!("{}", to.ip()), reason });
+                    join.missed(ctx, JoinError::Contact { host: alloc::format!("{}", to.ip()), reason });
                 }
             }
             self.advance_join(ctx, swim);

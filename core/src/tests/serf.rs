@@ -10,6 +10,7 @@ use crate::config::{Coalesce, RetryJoin};
 use crate::event::Status;
 use crate::io::{Output, ResolveError, ResolveId, Stimulus, StreamAction, StreamError, StreamEvent, StreamId};
 use crate::lamport::LamportTime;
+use crate::log::Log;
 use crate::tests::harness::{Cluster, Lone, accused, addr, alive, name, signed};
 use crate::time::Time;
 use crate::types::{Name, SeqNo, Tags};
@@ -303,6 +304,22 @@ fn a_join_tries_every_target_in_order_and_says_what_went_wrong() {
             "Failed to resolve a:b:c: lookup a:b:c: no such host",
         ]
     );
+}
+
+#[test]
+fn a_target_that_is_not_reached_is_logged_though_another_is() {
+    let mut cluster = Cluster::new(2, |_| ());
+    let targets = ["10.0.0.1:x", "10.0.0.1:7946", "10.0.0.99:7946"].map(Into::into);
+    let id = cluster.command(0, Command::Join { targets: targets.into(), replay: false });
+    cluster.run(20 * SECOND);
+    assert!(matches!(cluster.replies.get(&(0, id)), Some(Reply::Joined { contacted: 1, errors }) if errors.len() == 2));
+    let lines = cluster.lines.iter().filter(|(_, log)| matches!(log, Log::JoinTargetFailed(_)));
+    let lines: Vec<_> = lines.map(|(number, log)| format!("{number} [{}] {log}", log.level())).collect();
+    let wanted = [
+        "0 [WARN] memberlist: Failed to resolve 10.0.0.1:x: strconv.ParseUint: parsing \"x\": invalid syntax",
+        "0 [DEBUG] memberlist: Failed to join 10.0.0.99: dial tcp 10.0.0.99:7946: i/o timeout",
+    ];
+    assert_eq!(lines, wanted);
 }
 
 #[test]
