@@ -206,9 +206,14 @@ impl AgentConfig {
             skip_leave_on_interrupt: set.skip_leave_on_interrupt,
             event_handler_timeout: nanos(set.event_handler_timeout),
             event_handler_concurrency,
-            reconnect_interval: nanos(set.reconnect_interval).unwrap_or(RECONNECT_INTERVAL),
-            reconnect_timeout: nanos(set.reconnect_timeout).unwrap_or(RECONNECT_TIMEOUT),
-            tombstone_timeout: nanos(set.tombstone_timeout).unwrap_or(TOMBSTONE_TIMEOUT),
+            // Below zero the original tries without a pause, and takes a whole core for it.
+            reconnect_interval: if set.reconnect_interval < 0 {
+                Duration::from_secs(1)
+            } else {
+                nanos(set.reconnect_interval).unwrap_or(RECONNECT_INTERVAL)
+            },
+            reconnect_timeout: at_once_or(set.reconnect_timeout, RECONNECT_TIMEOUT),
+            tombstone_timeout: at_once_or(set.tombstone_timeout, TOMBSTONE_TIMEOUT),
             disable_name_resolution: set.disable_name_resolution,
             disable_coordinates: set.disable_coordinates,
             statsite_addr: set.statsite_addr,
@@ -346,6 +351,14 @@ fn nanos(nanos: i64) -> Option<Duration> {
     u64::try_from(nanos).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos)
 }
 
+/// How long somebody is remembered: below zero nobody is, at the next look.
+fn at_once_or(nanos: i64, default: Duration) -> Duration {
+    match nanos {
+        0 => default,
+        _ => Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)),
+    }
+}
+
 /// A size limit, or its default where it was left open. A negative limit lets nothing through, as zero bytes do.
 fn bytes_or(bytes: i64, default: usize) -> usize {
     if bytes == 0 { default } else { usize::try_from(bytes).unwrap_or(0) }
@@ -467,6 +480,20 @@ mod tests {
         ];
         assert_eq!(config.warnings, warnings);
         assert_eq!(load(&["-retry-interval", "0s"]).unwrap().retry_interval.as_secs(), 30);
+    }
+
+    #[test]
+    fn below_zero_members_are_forgotten_at_once_and_reconnects_come_each_second() {
+        let all = |value: &str| {
+            let set = ["reconnect_interval", "reconnect_timeout", "tombstone_timeout"];
+            let set = set.map(|name| format!("\"{name}\": \"{value}\"")).join(", ");
+            let (_directory, paths) = files(&[&format!("{{{set}}}")]);
+            let config = load(&["-config-file", &paths[0]]).unwrap();
+            [config.reconnect_interval, config.reconnect_timeout, config.tombstone_timeout].map(|time| time.as_secs())
+        };
+        assert_eq!(all("-5s"), [1, 0, 0]);
+        assert_eq!(all("5s"), [5; 3]);
+        assert_eq!(all("0s"), [30, 86_400, 86_400]);
     }
 
     #[test]

@@ -182,8 +182,8 @@ fn duration(name: &str, text: &str) -> Result<i64, Fault> {
         return Ok(0);
     }
     let nanos = go::duration::parse(text).map_err(|error| Fault::Duration(error.to_string()))?;
-    // These two are raised to a second when they are too low, negative or not.
-    if nanos < 0 && !matches!(name, "retry_interval" | "broadcast_timeout") {
+    // The original takes the others too, and so does whoever has written them.
+    if nanos < 0 && name == "event_handler_timeout" {
         return Err(Fault::Duration(format!("'{name}' must not be negative, got \"{text}\"")));
     }
     Ok(nanos)
@@ -366,7 +366,9 @@ mod tests {
         assert_eq!((settings.retry_interval, settings.broadcast_timeout), (60_000_000_000, 0));
         assert_eq!(fault(r#"{"retry_interval": "30"}"#), "time: missing unit in duration \"30\"");
         assert_eq!(fault(r#"{"broadcast_timeout": "v", "tombstone_timeout": "z"}"#), "time: invalid duration \"z\"");
-        assert_eq!(fault(r#"{"tombstone_timeout": "-1s"}"#), "'tombstone_timeout' must not be negative, got \"-1s\"");
+        let negative = "'event_handler_timeout' must not be negative, got \"-1s\"";
+        assert_eq!(fault(r#"{"event_handler_timeout": "-1s"}"#), negative);
+        assert_eq!(decode(br#"{"tombstone_timeout": "-1s"}"#).unwrap().tombstone_timeout, -1_000_000_000);
     }
 
     #[test]
