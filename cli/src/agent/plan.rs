@@ -21,6 +21,10 @@ const GOSSIP_PORT: u16 = 7946;
 /// Serf protocol versions that are understood.
 const PROTOCOLS: std::ops::RangeInclusive<i64> = 2..=5;
 
+/// What the original says of an advertise address that is a port alone.
+const NOTHING_TO_ADVERTISE: &str = "Failed to create memberlist: Failed to get final advertise address: \
+                                    Failed to parse advertise address \"<nil>\"";
+
 /// No user event may be longer, whatever is configured.
 const USER_EVENT_SIZE_LIMIT: usize = 9216;
 
@@ -120,10 +124,14 @@ impl AgentConfig {
         if self.encoded_tags_bytes() > META_BYTES_MAX {
             return refused(format!("Encoded length of tags exceeds limit of {META_BYTES_MAX} bytes"));
         }
-        match plan.encrypt_key.as_deref().map(Key::new) {
-            Some(Err(error)) => refused(format!("Failed to create memberlist: {error}")),
-            Some(Ok(_)) | None => Ok(()),
+        if let Some(Err(error)) = plan.encrypt_key.as_deref().map(Key::new) {
+            return refused(format!("Failed to create memberlist: {error}"));
         }
+        // To listen, a port alone is enough; to announce, it is not: nobody could reach us.
+        if matches!(split_host_port(&self.advertise), Ok(("", _))) {
+            return refused(NOTHING_TO_ADVERTISE.into());
+        }
+        Ok(())
     }
 
     /// Size of the tags as they are gossiped; protocol 2 has only the role.
@@ -253,5 +261,8 @@ mod tests {
         // Magic byte, map header, one-byte key with its header, value header of three bytes: 7 bytes and the value.
         assert_eq!(serf(&tag(505)), Ok(()));
         assert_eq!(serf(&tag(506)), Err(too_long.into()));
+        assert_eq!(serf("-advertise :77 -encrypt YWJj"), Err(bad_key.into()));
+        assert_eq!(serf("-advertise :77"), Err(NOTHING_TO_ADVERTISE.into()));
+        assert_eq!((serf("-bind :77"), serf("-advertise 127.0.0.9:77")), (Ok(()), Ok(())));
     }
 }
