@@ -168,7 +168,10 @@ impl Agent {
             }
             SessionAction::Close(reason) => {
                 match reason {
-                    CloseReason::EndOfInput | CloseReason::Refused => {}
+                    CloseReason::EndOfInput => {}
+                    CloseReason::Refused(refusal) => {
+                        self.journal.log(Level::Err, format_args!("agent.ipc: Failed to evaluate request: {refusal}"));
+                    }
                     CloseReason::BadHeader(error) => self
                         .journal
                         .log(Level::Err, format_args!("agent.ipc: failed to decode request header: {error}")),

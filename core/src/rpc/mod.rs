@@ -21,7 +21,7 @@ mod session;
 pub use client::{Client, Incoming};
 pub use codec::BodyKind;
 pub use filter::StreamFilter;
-pub use session::{CloseReason, Dropped, Session, SessionAction};
+pub use session::{CloseReason, Dropped, Refusal, Session, SessionAction};
 
 /// The one version of the protocol.
 pub const VERSION: i32 = 1;

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::codec::{self, CommandName, Header};
 use super::{
@@ -33,6 +34,8 @@ pub struct Session {
     authenticated: bool,
     /// The request that is being performed; later ones wait.
     outstanding: Option<u64>,
+    /// Set from the reply that refuses until the connection is closed for it.
+    refusal: Option<Refusal>,
     closing: bool,
     closed: bool,
     outputs: VecDeque<OutputItem>,
@@ -118,12 +121,38 @@ pub enum SessionAction {
 pub enum CloseReason {
     /// The client has sent all that it will, and everything is answered.
     EndOfInput,
-    /// The reply says why.
-    Refused,
+    /// Nothing more is heard of this client; the reply has said so.
+    Refused(Refusal),
     /// The header cannot be read.
     BadHeader(ReadError),
     /// The body cannot be read.
     BadBody(ReadError),
+}
+
+/// Why a client is not heard any more. `Display` is upstream's text, which is not that of the reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It did not begin with a handshake.
+    NoHandshake,
+    /// There is no command of that name.
+    UnknownCommand(Vec<u8>),
+}
+
+/// Characters of a name that nobody knows which are shown.
+const UNKNOWN_CHARS_MAX: usize = 64;
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHandshake => f.write_str(texts::HANDSHAKE_REQUIRED),
+            Self::UnknownCommand(name) => {
+                let name = String::from_utf8_lossy(name);
+                let end = name.char_indices().nth(UNKNOWN_CHARS_MAX).map_or(name.len(), |(at, _)| at);
+                let (shown, rest) = name.split_at(end);
+                write!(f, "command '{shown}{}' not recognized", if rest.is_empty() { "" } else { "..." })
+            }
+        }
+    }
 }
 
 impl Session {
@@ -156,8 +185,8 @@ impl Session {
             if self.outstanding.is_some() || self.closed {
                 return None;
             }
-            if self.closing {
-                return Some(self.close(CloseReason::Refused));
+            if let Some(refusal) = self.refusal.take() {
+                return Some(self.close(CloseReason::Refused(refusal)));
             }
             if self.reply_bytes >= REPLY_BYTES_MAX || self.ended_records >= RECORDS_MAX {
                 return None;
@@ -245,17 +274,24 @@ impl Session {
         let name = CommandName::parse(&self.header.command);
         let early = matches!(name, Some(CommandName::Handshake | CommandName::Auth));
         if name != Some(CommandName::Handshake) && !self.handshaken {
-            return self.refuse_and_close(texts::HANDSHAKE_REQUIRED);
+            return self.refuse_and_close(texts::HANDSHAKE_REQUIRED, Refusal::NoHandshake);
         }
         if !early && !self.authenticated && !self.auth_key.is_empty() {
             self.queue_reply(self.header.seq, texts::AUTH_REQUIRED.as_bytes(), &Body::None);
             return Admission::Unauthenticated;
         }
-        name.map_or_else(|| self.refuse_and_close(texts::UNSUPPORTED_COMMAND), Admission::Command)
+        match name {
+            Some(name) => Admission::Command(name),
+            None => {
+                let refusal = Refusal::UnknownCommand(self.header.command.clone());
+                self.refuse_and_close(texts::UNSUPPORTED_COMMAND, refusal)
+            }
+        }
     }
 
-    fn refuse_and_close(&mut self, text: &str) -> Admission {
+    fn refuse_and_close(&mut self, text: &str, refusal: Refusal) -> Admission {
         self.queue_reply(self.header.seq, text.as_bytes(), &Body::None);
+        self.refusal = Some(refusal);
         self.closing = true;
         Admission::Refused
     }

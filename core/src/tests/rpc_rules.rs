@@ -1,11 +1,14 @@
 //! What holds of every session whatever the cut of its input, and the bounds on what ended subscriptions leave behind.
 
+use std::format;
+use std::string::ToString;
 use std::vec::Vec;
 
 use super::rpc_vectors::{HANDSHAKE, Vector};
 use crate::log::Level;
 use crate::rpc::{
-    Client, CloseReason, RECORDS_MAX, REQUEST_BYTES_MAX, Reply, Request, Session, SessionAction, StreamEvent, texts,
+    Client, CloseReason, RECORDS_MAX, REQUEST_BYTES_MAX, Refusal, Reply, Request, Session, SessionAction, StreamEvent,
+    texts,
 };
 
 /// What came of a run of a session, in order of actions and of outputs.
@@ -226,8 +229,28 @@ fn a_refused_client_gets_no_further_records() {
     let mut outcome = Outcome::default();
     outcome.feed(&mut session, &bytes_of(2, &Request::Stream { kind: Vec::new() }));
     outcome.feed(&mut session, b"\x82\xa7Command\xa4nope\xa3Seq\x03");
-    assert_eq!(outcome.actions, [SessionAction::Close(CloseReason::Refused)]);
+    let refusal = Refusal::UnknownCommand(b"nope".to_vec());
+    assert_eq!(outcome.actions, [SessionAction::Close(CloseReason::Refused(refusal))]);
     assert!(!session.is_subscribed());
     session.publish(&user(1));
     assert!(!session.has_output());
+}
+
+#[test]
+fn why_a_client_is_not_heard_any_more_is_said_in_upstreams_words() {
+    let refusal = |session: &mut Session, bytes: &[u8]| {
+        let mut outcome = Outcome::default();
+        outcome.feed(session, bytes);
+        match &outcome.actions[..] {
+            [SessionAction::Close(CloseReason::Refused(refusal))] => refusal.to_string(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let early = bytes_of(1, &Request::Members);
+    assert_eq!(refusal(&mut Session::new(""), &early), "Handshake required");
+    let unknown =
+        |name: &str| [b"\x82\xa3Seq\x03\xa7Command\xda\x00", &[name.len() as u8][..], name.as_bytes()].concat();
+    assert_eq!(refusal(&mut started(), &unknown("nope")), "command 'nope' not recognized");
+    let shown = refusal(&mut started(), &unknown(&"é".repeat(100)));
+    assert_eq!(shown, format!("command '{}...' not recognized", "é".repeat(64)), "it may be long");
 }
