@@ -80,9 +80,7 @@ pub(crate) fn decode(text: &[u8]) -> Result<Settings, String> {
 }
 
 fn parse(text: &[u8]) -> Result<Value, String> {
-    // Go reads bytes that are not UTF-8 as U+FFFD.
-    let lossy = String::from_utf8_lossy(text);
-    match serde_json::Deserializer::from_str(&lossy).into_iter::<Value>().next() {
+    match serde_json::Deserializer::from_str(&go::json_text::readable(text)).into_iter::<Value>().next() {
         Some(Ok(value)) => Ok(value),
         Some(Err(error)) => Err(go::json_syntax::complaint(text).unwrap_or_else(|| error.to_string())),
         None => Err("EOF".into()),
@@ -357,6 +355,7 @@ mod tests {
         assert_eq!(fault(""), "EOF");
         assert_eq!(fault("{"), "unexpected EOF");
         assert_eq!(decode(b"null"), Ok(Settings::default()));
+        assert_eq!(decode(br#"{"node_name": "\udc00"}"#).unwrap().node_name, "\u{fffd}".as_bytes(), "as Go reads it");
         assert_eq!(decode(b"{} and what follows"), Ok(Settings::default()));
     }
 

@@ -105,7 +105,7 @@ fn parse(text: &[u8], path: &str) -> Result<Value, String> {
     if let Some(complaint) = go::json_syntax::complaint_about_all(text) {
         return Err(format!("{complaint} ({path}, {})", place(text, complaint.at)));
     }
-    serde_json::from_str(&String::from_utf8_lossy(text)).map_err(|error| format!("{error} ({path})"))
+    serde_json::from_str(&go::json_text::readable(text)).map_err(|error| format!("{error} ({path})"))
 }
 
 /// Line and column, both from 1, of a byte.
@@ -208,6 +208,7 @@ mod tests {
         assert_eq!(tags("null"), Ok(vec![]));
         let wanted = vec![("a".into(), "1".into()), ("b".into(), String::new())];
         assert_eq!(tags(" {\"b\": null, \"a\": \"1\"}\n"), Ok(wanted));
+        assert_eq!(tags(r#"{"a": "\ud800"}"#), Ok(vec![("a".into(), "\u{fffd}".into())]), "as Go reads it");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 pub(crate) mod duration;
 pub(crate) mod json;
 pub(crate) mod json_syntax;
+pub(crate) mod json_text;
 pub(crate) mod literal;
 pub(crate) mod net;
 pub(crate) mod number;
