@@ -54,7 +54,7 @@ impl Syslog {
     pub fn open(facility: &str, paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Result<Self, SyslogError> {
         let name = facility.to_uppercase();
         let known = FACILITIES.iter().find(|(known, _)| *known == name);
-        let Some(&(_, code)) = known else { return Err(SyslogError::UnknownFacility(facility.to_owned())) };
+        let Some(&(_, code)) = known else { return Err(SyslogError::UnknownFacility(name)) };
         let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
         let socket = connect(&paths).ok_or(SyslogError::NobodyListens)?;
         Ok(Self { facility: code, paths, socket: Some(socket), dropped: 0 })
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn what_stands_in_the_way_is_said_in_upstreams_words() {
         let refused = |facility| Syslog::open(facility, ["/nosuch/log"]).expect_err("nobody listens").to_string();
-        assert_eq!(refused("BOGUS"), "Syslog setup failed: invalid syslog facility: BOGUS");
+        assert_eq!(refused("bogus"), "Syslog setup failed: invalid syslog facility: BOGUS");
         assert_eq!(refused("LOCAL7"), "Syslog setup failed: Unix syslog delivery error");
     }
 }
