@@ -65,6 +65,13 @@ pub(crate) const REQUEST_PROGRAM_BYTES_MAX: usize = 2 << 20;
 pub(crate) const PATTERN_BYTE_COST: usize = 16;
 /// Bytes of patterns compiled in one turn, after which requests with patterns wait for the next: at most one more request's.
 pub(crate) const PROGRAM_BYTES_PER_TURN: usize = 1 << 20;
+/// How long members are looked through for patterns in one turn; what takes part of that counts as that part of
+/// [`PROGRAM_BYTES_PER_TURN`].
+pub(crate) const SEARCH_PER_TURN: Duration = Duration::from_millis(2);
+/// How long one request may look through them, in all its turns. Ordinary patterns take milliseconds among 10,000.
+pub(crate) const SEARCH_MAX: Duration = Duration::from_secs(10);
+/// Requests with patterns that are under way at one time, each of which keeps a list of all members.
+pub(crate) const SEARCHES_MAX: usize = 8;
 
 // Event handlers.
 

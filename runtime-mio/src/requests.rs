@@ -7,7 +7,6 @@ use std::time::Duration;
 use mio::Events;
 use villein_core::Time;
 use villein_core::command::{Command, KeyRequest, Question};
-use villein_core::event::MemberInfo;
 use villein_core::go_quote::GoQuoted;
 use villein_core::io::RequestId;
 use villein_core::keyring::decode_base64;
@@ -23,8 +22,10 @@ use crate::rpc_server::Input;
 use crate::{stats, views};
 
 use filter::Filter;
+use search::{Postponed, Search, Stage};
 
-mod filter;
+pub(crate) mod filter;
+pub(crate) mod search;
 
 /// Who waits for a command's reply.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ enum Plan {
     Leave,
     /// Nothing but this answer.
     Reply(rpc::Reply),
+    /// A look at all members.
+    Search(Box<Search>),
     /// The end of the connection.
     Close,
 }
@@ -129,9 +132,19 @@ impl Agent {
         for turn in 0..=CLIENT_ACTIONS_PER_TURN {
             let has_compiled = self.rpc.has_compiled();
             let Some(client) = self.rpc.client(id) else { return };
-            client.busy = turn == CLIENT_ACTIONS_PER_TURN || (has_compiled && client.postponed.is_some());
+            // What made a request wait in this turn makes it wait until the next.
+            let waits =
+                |postponed: &Postponed| has_compiled || (turn > 0 && matches!(postponed, Postponed::Request(_)));
+            client.busy = turn == CLIENT_ACTIONS_PER_TURN || client.postponed.as_ref().is_some_and(waits);
             if client.busy {
                 return;
+            }
+            // Even of one that does not read its replies: there is not room for many searches.
+            if let Some(Postponed::Search(search)) =
+                client.postponed.take_if(|postponed| matches!(postponed, Postponed::Search(_)))
+            {
+                self.search(id, search, now);
+                continue;
             }
             if client.flush().is_err() {
                 return self.rpc.forget(id);
@@ -139,7 +152,7 @@ impl Agent {
             if client.is_owed() {
                 return;
             }
-            if let Some(request) = client.postponed.take() {
+            if let Some(Postponed::Request(request)) = client.postponed.take() {
                 self.serve(id, request, now);
                 continue;
             }
@@ -185,9 +198,9 @@ impl Agent {
     }
 
     fn serve(&mut self, id: u64, request: Request, now: Time) {
-        if matches!(request, Request::MembersFiltered { .. }) && self.rpc.has_compiled() {
+        if matches!(request, Request::MembersFiltered { .. }) && (self.rpc.has_compiled() || self.rpc.is_searching()) {
             if let Some(client) = self.rpc.client(id) {
-                client.postponed = Some(request);
+                client.postponed = Some(Postponed::Request(request));
             }
             return;
         }
@@ -199,6 +212,7 @@ impl Agent {
                 return self.leave(Asker::Client(ticket));
             }
             Plan::Reply(reply) => reply,
+            Plan::Search(search) => return self.search(id, search, now),
             // Upstream's way to refuse a pattern: no reply.
             Plan::Close => return self.rpc.client(id).into_iter().for_each(|client| client.close(now)),
         };
@@ -233,7 +247,12 @@ impl Agent {
                 Plan::command(Command::SetTags { set: tags.iter().cloned().collect(), delete: delete.clone() })
             }
             Request::Key { operation, key } => self.plan_key(request, *operation, key),
-            Request::Members => Plan::Reply(self.members(|_| true, false)),
+            Request::Members => {
+                let members = self.node.members();
+                Plan::Reply(rpc::Reply::with(Body::Members(
+                    members.iter().map(|member| views::listed(member, false)).collect(),
+                )))
+            }
             Request::MembersFiltered { tags, status, name, encodings } => {
                 self.plan_filtered(id, Filter::new(tags, status, name), *encodings)
             }
@@ -292,7 +311,7 @@ impl Agent {
     fn plan_filtered(&mut self, id: u64, (filter, bytes): filter::Compiled, encodings: bool) -> Plan {
         self.rpc.note_programs(id, bytes);
         match filter {
-            Ok(filter) => Plan::Reply(self.members(|member| filter.matches(member), encodings)),
+            Ok(filter) => Plan::Search(Search::new(filter, self.node.members(), encodings)),
             Err(error) => {
                 let problem = format_args!("Failed to evaluate request: Failed to compile regex: {error}");
                 self.journal.log(Level::Err, format_args!("agent.ipc: {problem}"));
@@ -301,10 +320,23 @@ impl Agent {
         }
     }
 
-    fn members(&self, wanted: impl Fn(&MemberInfo) -> bool, encodings: bool) -> rpc::Reply {
-        let members = self.node.members();
-        let wanted = members.iter().filter(|member| wanted(&member.info));
-        rpc::Reply::with(Body::Members(wanted.map(|member| views::listed(member, encodings)).collect()))
+    /// Goes on with a search as far as this turn has room for it.
+    fn search(&mut self, id: u64, search: Box<Search>, now: Time) {
+        let (stage, taken) = search.go_on(|| self.now());
+        self.rpc.note_search(id, taken);
+        match stage {
+            Stage::Over(reply) => self.reply(id, &reply),
+            Stage::UnderWay(search) => {
+                if let Some(client) = self.rpc.client(id) {
+                    client.postponed = Some(Postponed::Search(search));
+                }
+            }
+            Stage::TooLong => {
+                let problem = "Failed to evaluate request: the patterns take too long to match";
+                self.journal.log(Level::Err, format_args!("agent.ipc: {problem}"));
+                self.rpc.client(id).into_iter().for_each(|client| client.close(now));
+            }
+        }
     }
 
     fn ticket(&mut self, client: u64, request: Request) -> Box<Ticket> {

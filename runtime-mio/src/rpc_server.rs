@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::mem;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::{Interest, Registry};
 use rustix::process::{Resource, getrlimit};
@@ -11,13 +12,14 @@ use villein_core::Time;
 use villein_core::event::QueryKey;
 use villein_core::limits;
 use villein_core::log::Level;
-use villein_core::rpc::{QueryRecord, Request, Session, StreamEvent};
+use villein_core::rpc::{QueryRecord, Session, StreamEvent};
 
 use crate::limits::{
     CLIENT_CLOSE_MAX, CLIENT_GREETING_BYTES_MAX, CLIENT_GREETING_MAX, CLIENT_READ_BYTES, CLIENT_STALL_MAX,
-    PROGRAM_BYTES_PER_TURN,
+    PROGRAM_BYTES_PER_TURN, SEARCH_PER_TURN, SEARCHES_MAX,
 };
 use crate::log_ring::Journal;
+use crate::requests::search::Postponed;
 use crate::rpc_socket::{Arrival, Connection, Peer, RpcListener};
 use crate::tokens::Source;
 
@@ -66,8 +68,8 @@ pub(crate) struct Client {
     stalled: Option<(Time, u64)>,
     /// Whether requests wait that this turn had no room for.
     pub(crate) busy: bool,
-    /// A request that waits for the next turn: this one has compiled patterns enough.
-    pub(crate) postponed: Option<Request>,
+    /// What waits for the next turn: this one has had patterns enough.
+    pub(crate) postponed: Option<Postponed>,
     /// Set when nothing more is read; the client goes once it has what it is owed, or at that time.
     close_by: Option<Time>,
     /// Number of the next log line for its monitor.
@@ -217,9 +219,21 @@ impl RpcServer {
         }
     }
 
-    /// Whether this turn has compiled what it may: requests with patterns wait for the next.
+    /// Whether this turn has compiled and matched what it may: requests with patterns wait for the next.
     pub(crate) const fn has_compiled(&self) -> bool {
         self.programs >= PROGRAM_BYTES_PER_TURN
+    }
+
+    /// Notes for how long a turn has looked through the members for a client.
+    pub(crate) fn note_search(&mut self, id: u64, taken: Duration) {
+        let part = taken.as_secs_f64() / SEARCH_PER_TURN.as_secs_f64();
+        self.note_programs(id, (part * PROGRAM_BYTES_PER_TURN as f64) as usize);
+    }
+
+    /// Whether as many searches are under way as may be.
+    pub(crate) fn is_searching(&self) -> bool {
+        let searches = self.clients.values().filter(|client| matches!(client.postponed, Some(Postponed::Search(_))));
+        searches.count() >= SEARCHES_MAX
     }
 
     pub(crate) fn client(&mut self, id: u64) -> Option<&mut Client> {
@@ -468,9 +482,8 @@ mod tests {
     use crate::limits::LOG_LINES_MAX;
     use crate::local_time::Zone;
     use mio::{Events, Poll};
-    use std::time::Duration;
     use villein_core::lamport::LamportTime;
-    use villein_core::rpc::{self, SessionAction};
+    use villein_core::rpc::{self, Request, SessionAction};
     use villein_core::types::QueryId;
 
     pub(super) struct Server {

@@ -11,7 +11,9 @@ use villein_core::rpc::{self, Incoming, QueryRecord, Request};
 
 use super::*;
 use crate::files::FileOptions;
-use crate::limits::{CLIENT_ACTIONS_PER_TURN, CLIENT_GOODBYE_MAX, OUTPUT_BYTES_MAX};
+use crate::limits::{CLIENT_ACTIONS_PER_TURN, CLIENT_GOODBYE_MAX, OUTPUT_BYTES_MAX, SEARCHES_MAX};
+use crate::requests::search::Postponed;
+use crate::requests::search::tests::among;
 use crate::sockets::settle;
 use crate::telemetry::TelemetryOptions;
 
@@ -154,6 +156,49 @@ fn patterns_of_so_many_bytes_are_compiled_in_one_turn_and_the_rest_waits() {
     }
     assert!((4..=12).contains(&turns), "at most a few of the 12 in each: {turns}");
     assert_eq!(agent.rpc.ids().len(), streams.len());
+}
+
+#[test]
+fn so_many_searches_are_under_way_at_one_time_and_others_wait_but_nobody_waits_with_something_else() {
+    let mut agent = agent("127.0.87.33");
+    let filtered =
+        Request::MembersFiltered { tags: Vec::new(), status: Vec::new(), name: b"t1".to_vec(), encodings: false };
+    let streams = [(); SEARCHES_MAX + 1].map(|()| client_of(&mut agent, std::slice::from_ref(&filtered)));
+    agent.serve_clients(agent.now());
+    let ids = agent.rpc.ids();
+    let (&last, searching) = ids.split_last().expect("they are connected");
+    for &id in searching {
+        agent.rpc.client(id).expect("is there").postponed = Some(Postponed::Search(among(10_000)));
+    }
+    agent.rpc.client(last).expect("is there").postponed = Some(Postponed::Request(filtered));
+    let other = client_of(&mut agent, &[Request::Stats]);
+    let mut turns = 0;
+    loop {
+        agent.serve_clients(agent.now());
+        turns += 1;
+        let mut is_under_way = |id: u64| match &agent.rpc.client(id).expect("is there").postponed {
+            Some(Postponed::Search(_)) => true,
+            Some(Postponed::Request(_)) | None => false,
+        };
+        let under_way = searching.iter().filter(|&&id| is_under_way(id)).count();
+        if turns == 1 {
+            other.set_nonblocking(true).expect("is a socket");
+            settle();
+            assert!((&other).read(&mut [0; 64]).is_ok(), "who asks for something else has it at once");
+        }
+        if under_way < SEARCHES_MAX {
+            break;
+        }
+        assert!(agent.rpc.client(last).expect("is there").postponed.is_some(), "turn {turns}");
+        assert_eq!(agent.rpc.deadline(Time::ZERO), Some(Time::ZERO), "the next turn is at once");
+    }
+    assert!(turns > SEARCHES_MAX, "{turns}");
+    while agent.rpc.client(last).expect("is there").postponed.is_some() {
+        agent.serve_clients(agent.now());
+        turns += 1;
+        assert!(turns < 10_000, "it has its turn in the end");
+    }
+    drop(streams);
 }
 
 #[test]

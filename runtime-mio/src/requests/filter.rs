@@ -2,7 +2,6 @@
 
 use villein_core::event::MemberInfo;
 use villein_core::go_regex::{GoRegex, GoRegexError, anchored};
-use villein_core::types::Tags;
 
 use crate::limits::{PATTERN_BYTE_COST, REQUEST_PROGRAM_BYTES_MAX};
 
@@ -44,13 +43,10 @@ impl Filter {
             |pattern: &Option<GoRegex>, text: &[u8]| pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
         holds(&self.name, member.name.as_bytes())
             && holds(&self.status, member.status.to_string().as_bytes())
-            && (self.tags.is_empty() || self.matches_tags(&member.tags()))
-    }
-}
-
-impl Filter {
-    fn matches_tags(&self, tags: &Tags) -> bool {
-        self.tags.iter().all(|(key, pattern)| pattern.is_match(tags.get(key).map_or(b"", Vec::as_slice)))
+            && (self.tags.is_empty() || {
+                let tags = member.tags();
+                self.tags.iter().all(|(key, pattern)| pattern.is_match(tags.get(key).map_or(b"", Vec::as_slice)))
+            })
     }
 }
 
