@@ -285,11 +285,6 @@ impl Agent {
         json["serf"]["member_time"].as_str().expect("text").parse().expect("a number")
     }
 
-    /// Waits until the Lamport clock of the members has passed `time`.
-    pub(crate) fn wait_for_time_after(&self, time: u64) {
-        self.wait_until("a later time", Self::member_time, |now| *now > time);
-    }
-
     /// Asks until `holds` does, and gives what it holds of.
     #[expect(clippy::disallowed_methods, reason = "an agent does not tell when its state changes; it has to be asked")]
     pub(crate) fn wait_until<T: Debug>(&self, what: &str, ask: impl Fn(&Self) -> T, holds: impl Fn(&T) -> bool) -> T {
