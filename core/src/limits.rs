@@ -110,11 +110,11 @@ pub const STRANGER_WORDS_PER_SECOND_MAX: u32 = 32;
 pub const NAMELESS_RELAYS_PER_SECOND_MAX: u32 = 256;
 /// Queries of our own that wait for answers.
 pub const QUERIES_RUNNING_MAX: usize = 1_024;
+/// Of these, how many are kept for the cluster's own: about keys, and the vote about our name.
+pub const QUERIES_RESERVED: usize = 64;
 /// Names of members that all queries of our own together wait for, so as to end when everybody has answered. One that would
 /// be beyond it ends when its time is over.
 pub const AWAITED_MAX: usize = 1 << 20;
-/// Of these, how many are kept for the cluster's own: about keys, and the vote about our name.
-pub const QUERIES_RESERVED: usize = 64;
 /// Filters of one query.
 pub const FILTERS_MAX: usize = 256;
 /// Bytes to which the patterns of queries may compile within a second, and those of one query of our own: a few milliseconds

@@ -24,7 +24,7 @@ use crate::{stats, views};
 use filter::Filter;
 use search::{Postponed, Search, Stage};
 
-pub(crate) mod filter;
+mod filter;
 pub(crate) mod search;
 
 /// Who waits for a command's reply.

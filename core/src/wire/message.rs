@@ -102,6 +102,13 @@ pub struct Alive {
     pub versions: Versions,
 }
 
+impl Alive {
+    /// Bytes that it takes beside those of the value itself.
+    pub(crate) const fn allocated(&self) -> usize {
+        self.node.allocated().saturating_add(self.meta.allocated())
+    }
+}
+
 /// A message of the layer above.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SerfMessage {

@@ -115,7 +115,7 @@ pub(super) fn read(bytes: &[u8], reader: &mut Reader<'_>) -> Result<PushPull, Wi
     for _ in 0..head.nodes {
         match read_node(reader)? {
             Some(node) => {
-                budget.allocate(node.alive.node.allocated().saturating_add(node.alive.meta.allocated()))?;
+                budget.allocate(node.alive.allocated())?;
                 state.nodes.push(node);
             }
             None => state.unreadable = state.unreadable.saturating_add(1),

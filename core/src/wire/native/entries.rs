@@ -53,7 +53,7 @@ pub(crate) fn take_nodes(rest: &mut &[u8], count: u32, budget: &mut Budget) -> R
         };
         let meta = Meta::new(Bytes(meta).at_most(limits::META_BYTES_ACCEPTED)?);
         let alive = Alive { node: Bytes(node).member()?, incarnation, addr, meta, versions };
-        budget.allocate(alive.node.allocated().saturating_add(alive.meta.allocated()))?;
+        budget.allocate(alive.allocated())?;
         Ok(NodeState { alive, state })
     })
 }
